@@ -1,0 +1,130 @@
+"""The estimator interface: `fit` on a problem within a budget, then `score` architectures; higher is better."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from estimators.problem import Problem
+from search_spaces.errors import SupertauError
+from search_spaces.space import Architecture
+
+Floats = npt.NDArray[np.float64]
+
+
+class NotFitted(SupertauError):
+    """`score` was called before `fit` or `restore`."""
+
+
+class Diverged(SupertauError):
+    """Training produced a loss that is not finite."""
+
+    def __init__(self, step: int, learning_rate: float, loss: float) -> None:
+        super().__init__(
+            f"training diverged: loss {loss} at step {step}, learning rate {learning_rate:g}. "
+            "Lower the learning rate or switch gradient clipping on."
+        )
+        self.step, self.learning_rate, self.loss = step, learning_rate, loss
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much an estimator may train: passes = training images run forward and backward, repeats counted."""
+
+    passes: int
+
+    def steps(self, batch_size: int) -> int:
+        """Return how many steps of a batch size fit into the budget."""
+        return self.passes // batch_size
+
+
+class Monitor:
+    """What a training loop reports to. This one listens to nothing; the runner's shows progress and saves.
+
+    `after_step` is called when the estimator's state is consistent, so that the runner may call `state_dict` or
+    `score` on it there. It may raise to end the run.
+    """
+
+    def after_step(
+        self, estimator: Estimator, step: int, total: int, loss: torch.Tensor | float, learning_rate: float
+    ) -> None:
+        """Hear that `step` of `total` steps are done."""
+
+
+class Estimator(ABC):
+    """Ranks the architectures of a space without training each of them.
+
+    A subclass is registered by ``@register("name")``, holds a frozen dataclass `Config` whose fields all have
+    defaults, and never imports ground truth. The score of an architecture must not depend on which others are scored
+    with it, nor on their order.
+    """
+
+    Config: ClassVar[type]
+    columns: ClassVar[tuple[str, ...]] = ("score",)
+    """Names of the score columns; the first is the declared primary. Override `score_columns` when they vary."""
+    trains: ClassVar[bool] = True
+    """Whether `fit` uses the budget; a free baseline does not."""
+    deterministic: ClassVar[bool] = False
+    """Whether the seed makes no difference (parameter count): one run is enough."""
+    uses_truth: ClassVar[bool] = False
+    """Only the noise ceiling: its Problem carries one ground-truth trial, and it is judged by the others."""
+    title: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    """Where the method was published."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config if config is not None else self.Config()
+        self._problem: Problem | None = None
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the present fit; raises NotFitted before `fit`."""
+        if self._problem is None:
+            raise NotFitted(f"{type(self).__name__} was asked before fit() or restore().")
+        return self._problem
+
+    def score_columns(self) -> tuple[str, ...]:
+        """Return the names of the score columns with the present configuration, the primary first."""
+        return self.columns
+
+    def fit(self, problem: Problem, budget: Budget, monitor: Monitor | None = None) -> None:
+        """Train on a problem from the start; afterwards `score` works."""
+        self.start(problem)
+        self.train(budget, monitor or Monitor())
+
+    def restore(self, problem: Problem, state: dict[str, Any]) -> None:
+        """Take up the state that `state_dict` gave, in place of `start`; `train` then goes on from there."""
+        self.start(problem)
+        self.load_state_dict(state)
+
+    def start(self, problem: Problem) -> None:
+        """Build what depends on the problem, seeded by it. Extend this, calling super().start first."""
+        self._problem = problem
+
+    def train(self, budget: Budget, monitor: Monitor) -> None:  # noqa: B027 - a free baseline has nothing to train
+        """Train from the present state to the end of the budget, calling monitor.after_step after each step."""
+
+    @abstractmethod
+    def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
+        """Return every score column, each of shape (N,), finite, higher is better."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything `load_state_dict` needs: tensors, numbers, strings, dicts and lists only."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Take up a state after `start`."""
+
+    def cost(self) -> dict[str, float]:
+        """Return what was spent and held: train_images, score_images, supernet_parameters (counts)."""
+        return {"train_images": 0, "score_images": 0, "supernet_parameters": 0}
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return figures about the method's own working, JSON-ready, for the record."""
+        return {}

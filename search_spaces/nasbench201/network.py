@@ -1,0 +1,173 @@
+"""Networks of NAS-Bench-201: one skeleton, used as a supernet or, with one option per edge, as a stand-alone network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from search_spaces.nasbench201.canonical import (
+    CONV1,
+    CONV3,
+    EDGES,
+    NONE,
+    OPERATIONS,
+    OUTPUT,
+    POOL,
+    SKIP,
+    used_edges,
+)
+from search_spaces.space import Architecture, NetworkConfig
+from search_spaces.supernet import ShareByPosition, Sharing, Supernet
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, convolution without bias, batch norm: the form of every convolution of the benchmark's cells."""
+
+    def __init__(self, narrow: int, width: int, kernel: int, stride: int = 1, *, affine: bool = True) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(narrow, width, kernel, stride=stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(width, affine=affine),
+        )
+
+
+def make_operation(option: int, width: int, *, affine: bool) -> nn.Module:
+    """Return the module of an operation that computes something (not `none`)."""
+    if option == SKIP:
+        return nn.Identity()
+    if option == CONV1:
+        return ReLUConvBN(width, width, 1, affine=affine)
+    if option == CONV3:
+        return ReLUConvBN(width, width, 3, affine=affine)
+    if option == POOL:
+        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    raise ValueError(f"operation {option} has no module")
+
+
+class Cell(nn.Module):
+    """One cell: each node is the sum of its incoming edges; nodes that lead nowhere are not computed."""
+
+    def __init__(self, sharing: Sharing) -> None:
+        super().__init__()
+        self.sharing = sharing
+
+    def forward(self, images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
+        nodes: list[torch.Tensor | None] = [images, None, None, None]
+        for edge in used_edges(architecture):
+            source, target = EDGES[edge]
+            # A node that only `none` edges enter is zero, and what leaves it is computed from zeros: batch norm with
+            # a bias, or with inherited statistics, does not map zero to zero.
+            state = nodes[source] if nodes[source] is not None else torch.zeros_like(images)
+            assert state is not None
+            option = architecture[edge]
+            output = state if option == SKIP else self.sharing.operation(edge, option)(state)
+            held = nodes[target]
+            nodes[target] = output if held is None else held + output
+        output = nodes[OUTPUT]
+        return torch.zeros_like(images) if output is None else output
+
+    def path(self, architecture: Architecture) -> Iterator[nn.Module]:
+        """Yield the leaf modules that a cell runs."""
+        for edge in used_edges(architecture):
+            if architecture[edge] != SKIP:
+                yield from leaves(self.sharing.operation(edge, architecture[edge]))
+
+
+class Reduction(nn.Module):
+    """The residual block between stages: halves the image, doubles the width."""
+
+    def __init__(self, narrow: int, width: int) -> None:
+        super().__init__()
+        self.first = ReLUConvBN(narrow, width, 3, stride=2)
+        self.second = ReLUConvBN(width, width, 3)
+        # ceil_mode keeps odd image sizes in step with the strided convolution; even ones are unaffected.
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, stride=2, ceil_mode=True), nn.Conv2d(narrow, width, 1, bias=False)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.shortcut(images) + self.second(self.first(images))
+
+
+def leaves(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules of a tree that hold no other module."""
+    for part in module.modules():
+        if not any(part.children()):
+            yield part
+
+
+class NASBench201Supernet(Supernet):
+    """Stem, three stages of `cells` cells with a reduction between, batch norm, global pooling, classifier.
+
+    affine: whether batch norms inside cells have weight and bias (stem, reductions and head always have).
+    options: which operations each edge holds; all by default. sharing: makes the owner of a cell's parameters from
+    those options and a module maker; by default each edge of each cell owns its own.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        *,
+        affine: bool = False,
+        options: list[list[int]] | None = None,
+        sharing: Callable[[list[list[int]], Callable[[int], nn.Module]], Sharing] = ShareByPosition,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        held = options or [[o for o in range(len(OPERATIONS)) if o != NONE] for _ in EDGES]
+        width = config.channels
+        self.stem = nn.Sequential(
+            nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
+        layers: list[nn.Module] = []
+        for stage in range(3):
+            if stage:
+                layers.append(Reduction(width, 2 * width))
+                width *= 2
+
+            def make(option: int, width: int = width) -> nn.Module:
+                return make_operation(option, width, affine=affine)
+
+            layers.extend(Cell(sharing(held, make)) for _ in range(config.cells))
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classifier = nn.Linear(width, config.classes)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
+        state = self.stem(images)
+        for layer in self.layers:
+            state = layer(state, architecture) if isinstance(layer, Cell) else layer(state)
+        logits: torch.Tensor = self.classifier(self.head(state))
+        return logits
+
+    def path_modules(self, architecture: Architecture) -> Iterator[nn.Module]:
+        yield from leaves(self.stem)
+        for layer in self.layers:
+            yield from layer.path(architecture) if isinstance(layer, Cell) else leaves(layer)
+        yield from leaves(self.head)
+        yield self.classifier
+
+
+class NASBench201Network(nn.Module):
+    """The stand-alone network of one cell: ``network(images)``; its weights are named as in the supernet."""
+
+    def __init__(self, architecture: Architecture, config: NetworkConfig, *, affine: bool = True) -> None:
+        super().__init__()
+        self.architecture = architecture
+        options = [[option] if option != NONE else [] for option in architecture]
+        self.body = NASBench201Supernet(config, affine=affine, options=options)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.body(images, self.architecture)
+        return logits
+
+
+def extract(supernet: NASBench201Supernet, architecture: Architecture, *, affine: bool = False) -> NASBench201Network:
+    """Return the stand-alone network that holds a copy of a path's weights; affine as the supernet was built."""
+    network = NASBench201Network(architecture, supernet.config, affine=affine)
+    weights = supernet.state_dict()
+    network.body.load_state_dict({name: weights[name] for name in network.body.state_dict()})
+    return network

@@ -1,0 +1,132 @@
+"""NAS-Bench-201: cells of four nodes and six edges with five operations, 15,625 in all (Dong and Yang, ICLR 2020)."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search_spaces.errors import InvalidArchitecture, nearest
+from search_spaces.nasbench201 import canonical
+from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, OPERATIONS
+from search_spaces.space import Architecture, Cost, NetworkConfig, SearchSpace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.nasbench201.network import NASBench201Supernet
+    from search_spaces.truth import GroundTruth
+
+_TERM = re.compile(r"([a-z0-9_]+)~(\d+)")
+_EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|skip_connect~2|"
+
+
+@lru_cache(maxsize=1)
+def official_order() -> tuple[Architecture, ...]:
+    """Return all 15,625 cells in the order of the benchmark's own index.
+
+    The benchmark lists the cells with the last edge varying fastest and shuffles that list once with Python's generator
+    seeded by 88; checked in the tests against the index shipped with NATS-Bench.
+    """
+    cells = list(itertools.product(range(len(OPERATIONS)), repeat=len(EDGES)))
+    random.Random(88).shuffle(cells)
+    return tuple(cells)
+
+
+class NASBench201(SearchSpace):
+    """The space; an architecture holds one operation number per edge, edges in the order of the text form."""
+
+    name = "nasbench201"
+    choices = (len(OPERATIONS),) * len(EDGES)
+    truths = ("cifar10", "cifar100", "imagenet16-120")
+
+    def format(self, architecture: Architecture) -> str:
+        """Return ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        self.check(architecture)
+        nodes: dict[int, list[str]] = {}
+        for option, (source, target) in zip(architecture, EDGES, strict=True):
+            nodes.setdefault(target, []).append(f"{OPERATIONS[option]}~{source}")
+        return "+".join(f"|{'|'.join(terms)}|" for terms in nodes.values())
+
+    def parse(self, text: str) -> Architecture:
+        """Return the encoding of a text form; raise InvalidArchitecture saying what is wrong with it."""
+        nodes = text.strip().split("+")
+        architecture: list[int] = []
+        for node, part in enumerate(nodes, start=1):
+            inner = part[1:-1] if len(part) > 1 and part[0] == part[-1] == "|" else ""
+            terms = [_TERM.fullmatch(term) for term in inner.split("|")]
+            sources = [int(term[2]) for term in terms if term]
+            if len(nodes) != 3 or None in terms or sources != list(range(node)):
+                raise InvalidArchitecture(f"{self.name}: cannot read '{text}'; expected a form like {_EXAMPLE}")
+            for term in terms:
+                assert term is not None
+                if term[1] not in OPERATIONS:
+                    guess = nearest(term[1], OPERATIONS)
+                    hint = f" Did you mean '{guess}'?" if guess else ""
+                    raise InvalidArchitecture(
+                        f"{self.name}: unknown operation '{term[1]}' in '{text}'.{hint} Known: {', '.join(OPERATIONS)}."
+                    )
+                architecture.append(OPERATIONS.index(term[1]))
+        return tuple(architecture)
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Yield the 15,625 cells in the benchmark's index order."""
+        return iter(official_order())
+
+    def canonical(self, architecture: Architecture) -> str:
+        """Return the class key of Dong and Yang's string rule (6,466 classes)."""
+        return canonical.string_rule(architecture)
+
+    def is_connected(self, architecture: Architecture) -> bool:
+        """Return whether a path leads from input to output (15,284 cells)."""
+        return canonical.is_connected(architecture)
+
+    def has_live_convolution(self, architecture: Architecture) -> bool:
+        """Return whether a convolution lies on such a path."""
+        return canonical.has_live_convolution(architecture)
+
+    def cost(self, architecture: Architecture, config: NetworkConfig) -> Cost:
+        """Return parameters and multiply-accumulates of convolutions and classifier.
+
+        Operations that lead nowhere are counted, as the benchmark counts them; at the default configuration with ten
+        classes the parameters are 73,306 + 243,040 n_conv3x3 + 28,000 n_conv1x1.
+        """
+        self.check(architecture)
+        conv3, conv1 = architecture.count(CONV3), architecture.count(CONV1)
+        width, side = config.channels, config.image_size
+        parameters = config.image_channels * 9 * width + 2 * width
+        macs = config.image_channels * 9 * width * side * side
+        for stage in range(3):
+            if stage:  # residual block of stride 2: two 3x3 convolutions with batch norm, a 1x1 shortcut without
+                narrow, width, side = width, 2 * width, (side + 1) // 2
+                weights = 9 * narrow * width + 9 * width * width + narrow * width
+                parameters += weights + 4 * width
+                macs += weights * side * side
+            weights = config.cells * width * width * (9 * conv3 + conv1)
+            parameters += weights + config.cells * 2 * width * (conv3 + conv1)
+            macs += weights * side * side
+        parameters += 2 * width + width * config.classes + config.classes
+        return Cost(parameters, macs + width * config.classes)
+
+    def supernet(self, config: NetworkConfig, *, affine: bool = False) -> NASBench201Supernet:
+        """Return the supernet that shares by position."""
+        from search_spaces.nasbench201.network import NASBench201Supernet
+
+        return NASBench201Supernet(config, affine=affine)
+
+    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
+        """Return the stand-alone network of a cell, batch norms affine."""
+        from search_spaces.nasbench201.network import NASBench201Network
+
+        self.check(architecture)
+        return NASBench201Network(architecture, config)
+
+    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
+        """Return 200-epoch validation accuracies: built in, or from an official file, a NATS-Bench folder or a table."""
+        from search_spaces.nasbench201.truth import load
+
+        return load(self, dataset, path, trust_pickle=trust_pickle)

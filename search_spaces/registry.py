@@ -1,0 +1,134 @@
+"""One registry class for everything that can be plugged in: spaces, estimators, image sets."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from search_spaces.errors import SupertauError, UnknownName, unknown
+
+T = TypeVar("T")
+
+
+class PluginWarning(UserWarning):
+    """A plugin that could not be used, with the reason."""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One registered name: a lazy target (``module:attribute``) or the object itself, and where it came from."""
+
+    name: str
+    target: str | T
+    origin: str
+
+
+class Registry(Generic[T]):
+    """Names to objects, by decorator inside the tree and by entry point outside it.
+
+    kind: a noun for messages; base: the class each object must be a subclass of; group: the entry-point group that
+    installed packages use; builtin: lazy targets of the tree, ``{name: "module:attribute"}``.
+    """
+
+    def __init__(self, kind: str, base: type, group: str, builtin: dict[str, str] | None = None) -> None:
+        self.kind = kind
+        self.base = base
+        self.group = group
+        self._entries: dict[str, Entry[T]] = {n: Entry(n, t, "supertau") for n, t in (builtin or {}).items()}
+        self._plugins_read = False
+        self.broken: dict[str, str] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers a class under a name; a name that is taken raises."""
+
+        def decorate(target: T) -> T:
+            self._check(name, target)
+            path = f"{getattr(target, '__module__', '')}:{getattr(target, '__qualname__', '')}"
+            held = self._entries.get(name)
+            if held is not None and held.target not in (path, target):
+                raise SupertauError(f"{self.kind} '{name}' is already registered by {held.origin} ({held.target}).")
+            if held is None:
+                self._entries[name] = Entry(name, target, path)
+            return target
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Return every usable name, plugins included, in order of registration."""
+        self._read_plugins()
+        return list(self._entries)
+
+    def origin(self, name: str) -> str:
+        """Return where a name came from: 'supertau', or the distribution that provides it."""
+        self._read_plugins()
+        return self._entries[name].origin
+
+    def get(self, name: str) -> T:
+        """Return the object of a name; raise UnknownName with the nearest match, or why a plugin is broken."""
+        self._read_plugins()
+        if name not in self._entries:
+            if name in self.broken:
+                raise SupertauError(f"{self.kind} plugin '{name}' is installed but cannot be used: {self.broken[name]}")
+            raise unknown(self.kind, name, self._entries)
+        entry = self._entries[name]
+        if not isinstance(entry.target, str):
+            return entry.target
+        return self._load(entry.target)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _check(self, name: str, target: object) -> None:
+        if not (isinstance(target, type) and issubclass(target, self.base)):
+            raise SupertauError(
+                f"{self.kind} '{name}' must be a subclass of {self.base.__module__}.{self.base.__qualname__}, "
+                f"got {target!r}."
+            )
+
+    def _load(self, path: str) -> T:
+        """Load ``module:attribute``, with an error that names which half was not found."""
+        module_name, _, attribute = path.partition(":")
+        if not attribute:
+            raise UnknownName(f"'{path}' is not a {self.kind}: expected 'package.module:ClassName'.")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise UnknownName(f"{self.kind} '{path}': module '{error.name}' was not found. Is it installed?") from error
+        try:
+            target = getattr(module, attribute)
+        except AttributeError as error:
+            available = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, self.base)]
+            raise unknown(f"{self.kind} in {module_name}", attribute, available) from error
+        self._check(path, target)
+        return target  # type: ignore[no-any-return]
+
+    def resolve(self, name: str) -> T:
+        """Return the object of a registered name or of a ``module:Class`` path."""
+        return self._load(name) if ":" in name else self.get(name)
+
+    def _read_plugins(self) -> None:
+        """Read entry points once. A plugin that fails is a warning with its reason, never silence."""
+        if self._plugins_read:
+            return
+        self._plugins_read = True
+        for point in entry_points(group=self.group):
+            origin = point.dist.name if point.dist is not None else point.value
+            try:
+                target = point.load()
+                self._check(point.name, target)
+                if point.name in self._entries:
+                    held = self._entries[point.name].origin
+                    raise SupertauError(f"the name is already taken by {held}")
+            except Exception as error:  # a plugin may fail in any way; it is reported, and the others go on
+                self.broken[point.name] = f"{type(error).__name__}: {error}"
+                warnings.warn(
+                    f"{self.kind} plugin '{point.name}' of {origin} left out: {self.broken[point.name]}",
+                    PluginWarning,
+                    stacklevel=3,
+                )
+                continue
+            self._entries[point.name] = Entry(point.name, target, origin)

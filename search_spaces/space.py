@@ -1,0 +1,151 @@
+"""The search-space interface: what an estimator and the harness may ask of any space.
+
+An estimator never asks *which* space it is on. What a method needs to know of a space is a method here, so that a new
+space works with every estimator.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search_spaces.errors import InvalidArchitecture, SupertauError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from search_spaces.supernet import Supernet
+    from search_spaces.truth import GroundTruth
+
+Architecture = tuple[int, ...]
+"""One small integer per decision of the space."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Size of the networks of a space.
+
+    channels: width C after the stem. cells: cells per stage (NAS-Bench-201: N). image_size: side in pixels.
+    classes: outputs. image_channels: 1 (grey) or 3. The defaults are those of the NAS-Bench-201 benchmark.
+    """
+
+    channels: int = 16
+    cells: int = 5
+    image_size: int = 32
+    classes: int = 10
+    image_channels: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "cells", "image_size", "classes", "image_channels"):
+            if getattr(self, name) < 1:
+                raise SupertauError(f"network {name} must be at least 1, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a stand-alone network: parameters (count) and multiply-accumulates of one image (count)."""
+
+    parameters: int
+    macs: int
+
+
+class SearchSpace(ABC):
+    """A finite set of architectures, each a tuple of small integers, with their networks and ground truth."""
+
+    name: str
+    choices: tuple[int, ...]
+    """Number of options of each decision; architecture[i] lies in range(choices[i])."""
+
+    @property
+    def size(self) -> int:
+        """Number of encodings, isomorphic ones counted apart."""
+        return int(np.prod([int(c) for c in self.choices], dtype=object))
+
+    # --- text and validity ------------------------------------------------------------------------------------------
+    @abstractmethod
+    def format(self, architecture: Architecture) -> str:
+        """Return the benchmark's own text form."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Architecture:
+        """Return the architecture of a text form; raise InvalidArchitecture saying what was expected."""
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise InvalidArchitecture when an encoding has the wrong length or an option out of range."""
+        if len(architecture) != len(self.choices):
+            raise InvalidArchitecture(
+                f"{self.name}: an architecture has {len(self.choices)} decisions, got {len(architecture)}: {architecture}."
+            )
+        for position, (option, count) in enumerate(zip(architecture, self.choices, strict=True)):
+            if not 0 <= option < count:
+                raise InvalidArchitecture(
+                    f"{self.name}: decision {position} of {architecture} is {option}, expected 0 to {count - 1}."
+                )
+
+    # --- membership -------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def enumerate(self) -> Iterator[Architecture]:
+        """Yield every architecture in the benchmark's official order; raise SupertauError where there are too many."""
+
+    @abstractmethod
+    def canonical(self, architecture: Architecture) -> str:
+        """Return a key that isomorphic architectures share."""
+
+    @abstractmethod
+    def is_connected(self, architecture: Architecture) -> bool:
+        """Return whether any path leads from the input to the output."""
+
+    @abstractmethod
+    def has_live_convolution(self, architecture: Architecture) -> bool:
+        """Return whether an operation with weights lies on a path from the input to the output."""
+
+    def unique(self) -> list[Architecture]:
+        """Return one representative per isomorphism class: the first in official order."""
+        seen: dict[str, Architecture] = {}
+        for architecture in self.enumerate():
+            seen.setdefault(self.canonical(architecture), architecture)
+        return list(seen.values())
+
+    # --- variation --------------------------------------------------------------------------------------------------
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Return one architecture, uniform over the encodings."""
+        return tuple(int(rng.integers(count)) for count in self.choices)
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator, probability: float) -> Architecture:
+        """Redraw each decision with a probability, uniformly over all its options, the present one included."""
+        return tuple(
+            int(rng.integers(count)) if rng.random() < probability else option
+            for option, count in zip(architecture, self.choices, strict=True)
+        )
+
+    def crossover(self, one: Architecture, two: Architecture, rng: np.random.Generator) -> Architecture:
+        """Take each decision from either parent with probability one half."""
+        return tuple(a if rng.random() < 0.5 else b for a, b in zip(one, two, strict=True))
+
+    # --- networks ---------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def cost(self, architecture: Architecture, config: NetworkConfig) -> Cost:
+        """Return parameters and multiply-accumulates of the stand-alone network."""
+
+    @abstractmethod
+    def supernet(self, config: NetworkConfig, *, affine: bool = False) -> Supernet:
+        """Return a supernet; affine says whether batch norms inside cells have weight and bias."""
+
+    @abstractmethod
+    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
+        """Return the stand-alone network, called as ``network(images)``."""
+
+    # --- ground truth -----------------------------------------------------------------------------------------------
+    truths: tuple[str, ...] = ()
+    """Data sets that have ground truth, the default first."""
+
+    @abstractmethod
+    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
+        """Return ground truth: built in when path is None, else read from an official file or a table."""
+

@@ -1,0 +1,72 @@
+"""Ground truth: accuracies of stand-alone training, per architecture and training seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.errors import DataError
+from search_spaces.space import Architecture
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Accuracies of stand-alone training.
+
+    architectures: N distinct encoded architectures. trials: (N, S) accuracy in percent, NaN where a seed does not
+    exist; S >= 1 training seeds. seeds: their S names. dataset: what the networks were trained on; split: which images
+    the accuracy is measured on; epochs: training length; source: who made the numbers; sha256: of the file read.
+    """
+
+    space: str
+    dataset: str
+    split: str
+    epochs: int | None
+    source: str
+    sha256: str | None
+    architectures: tuple[Architecture, ...]
+    trials: Floats
+    seeds: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n, s = len(self.architectures), len(self.seeds)
+        if self.trials.shape != (n, s):
+            raise DataError(f"ground truth {self.source}: trials have shape {self.trials.shape}, expected {(n, s)}.")
+        if len(set(self.architectures)) != n:
+            raise DataError(f"ground truth {self.source}: an architecture stands in it twice.")
+        if n == 0 or np.isnan(self.trials).all(axis=1).any():
+            raise DataError(f"ground truth {self.source}: an architecture has no accuracy, or there is none at all.")
+        valid = self.trials[~np.isnan(self.trials)]
+        if not np.isfinite(valid).all() or valid.min() < 0 or valid.max() > 100:
+            raise DataError(f"ground truth {self.source}: accuracies must be percentages between 0 and 100.")
+
+    @cached_property
+    def mean(self) -> Floats:
+        """Mean accuracy over the seeds that exist, shape (N,), percent."""
+        return np.asarray(np.nanmean(self.trials, axis=1))
+
+    @cached_property
+    def _row(self) -> dict[Architecture, int]:
+        return {architecture: row for row, architecture in enumerate(self.architectures)}
+
+    def __contains__(self, architecture: Architecture) -> bool:
+        return architecture in self._row
+
+    def rows(self, architectures: list[Architecture] | tuple[Architecture, ...]) -> npt.NDArray[np.int64]:
+        """Return row numbers of architectures, shape (len,); raise DataError naming one that is not in the table."""
+        try:
+            return np.array([self._row[a] for a in architectures], dtype=np.int64)
+        except KeyError as error:
+            raise DataError(f"ground truth {self.source} ({self.dataset}) has no architecture {error.args[0]}.") from None
+
+    def describe(self) -> dict[str, object]:
+        """Return provenance for a record: everything but the numbers."""
+        return {
+            "space": self.space, "dataset": self.dataset, "split": self.split, "epochs": self.epochs,
+            "source": self.source, "sha256": self.sha256, "seeds": list(self.seeds), "architectures": len(self.architectures),
+        }

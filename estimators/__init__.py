@@ -4,4 +4,14 @@ from estimators.estimator import Budget, Diverged, Estimator, Monitor
 from estimators.problem import Augmentation, ImageSet, Problem
 from estimators.registry import ESTIMATORS, register
 
-__all__ = ["ESTIMATORS", "Augmentation", "Budget", "Diverged", "Estimator", "ImageSet", "Monitor", "Problem", "register"]
+__all__ = [
+    "ESTIMATORS",
+    "Augmentation",
+    "Budget",
+    "Diverged",
+    "Estimator",
+    "ImageSet",
+    "Monitor",
+    "Problem",
+    "register",
+]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from estimators.problem import Problem
-from search_spaces.errors import SupertauError
+from search_spaces.errors import SupertauError, unknown
 from search_spaces.space import Architecture
 
 Floats = npt.NDArray[np.float64]
@@ -74,6 +74,10 @@ class Estimator(ABC):
     """Whether the seed makes no difference (parameter count): one run is enough."""
     uses_truth: ClassVar[bool] = False
     """Only the noise ceiling: its Problem carries one ground-truth trial, and it is judged by the others."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Values of Config fields per preset, where they differ from the defaults."""
+    role: ClassVar[str] = "estimator"
+    """How reports treat it: 'estimator', 'baseline' (free), 'zero_cost', or 'ceiling'."""
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""
     """Where the method was published."""
@@ -81,6 +85,15 @@ class Estimator(ABC):
     def __init__(self, config: Any = None) -> None:
         self.config = config if config is not None else self.Config()
         self._problem: Problem | None = None
+
+    @classmethod
+    def configured(cls, preset: str, overrides: dict[str, Any] | None = None) -> Self:
+        """Return an estimator with a preset's values and, over them, some fields set; unknown fields raise."""
+        names = [f.name for f in fields(cls.Config)]
+        for name in overrides or {}:
+            if name not in names:
+                raise unknown(f"setting of {cls.__name__}", name, names)
+        return cls(cls.Config(**{**cls.presets.get(preset, {}), **(overrides or {})}))
 
     @property
     def problem(self) -> Problem:

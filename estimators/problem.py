@@ -53,7 +53,13 @@ class ImageSet:
     def to(self, device: torch.device) -> ImageSet:
         """Return the set with its tensors on a device."""
         return ImageSet(
-            self.name, self.images.to(device), self.labels.to(device), self.classes, self.mean, self.std, self.augmentation
+            self.name,
+            self.images.to(device),
+            self.labels.to(device),
+            self.classes,
+            self.mean,
+            self.std,
+            self.augmentation,
         )
 
     def subset(self, rows: torch.Tensor) -> ImageSet:

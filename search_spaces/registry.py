@@ -104,7 +104,7 @@ class Registry(Generic[T]):
             available = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, self.base)]
             raise unknown(f"{self.kind} in {module_name}", attribute, available) from error
         self._check(path, target)
-        return target  # type: ignore[no-any-return]
+        return target
 
     def resolve(self, name: str) -> T:
         """Return the object of a registered name or of a ``module:Class`` path."""

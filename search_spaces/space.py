@@ -80,7 +80,7 @@ class SearchSpace(ABC):
         """Raise InvalidArchitecture when an encoding has the wrong length or an option out of range."""
         if len(architecture) != len(self.choices):
             raise InvalidArchitecture(
-                f"{self.name}: an architecture has {len(self.choices)} decisions, got {len(architecture)}: {architecture}."
+                f"{self.name}: an architecture has {len(self.choices)} decisions, got {architecture}."
             )
         for position, (option, count) in enumerate(zip(architecture, self.choices, strict=True)):
             if not 0 <= option < count:
@@ -148,4 +148,3 @@ class SearchSpace(ABC):
     @abstractmethod
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
         """Return ground truth: built in when path is None, else read from an official file or a table."""
-

@@ -62,11 +62,18 @@ class GroundTruth:
         try:
             return np.array([self._row[a] for a in architectures], dtype=np.int64)
         except KeyError as error:
-            raise DataError(f"ground truth {self.source} ({self.dataset}) has no architecture {error.args[0]}.") from None
+            missing = error.args[0]
+            raise DataError(f"ground truth {self.source} ({self.dataset}) has no architecture {missing}.") from None
 
     def describe(self) -> dict[str, object]:
         """Return provenance for a record: everything but the numbers."""
         return {
-            "space": self.space, "dataset": self.dataset, "split": self.split, "epochs": self.epochs,
-            "source": self.source, "sha256": self.sha256, "seeds": list(self.seeds), "architectures": len(self.architectures),
+            "space": self.space,
+            "dataset": self.dataset,
+            "split": self.split,
+            "epochs": self.epochs,
+            "source": self.source,
+            "sha256": self.sha256,
+            "seeds": list(self.seeds),
+            "architectures": len(self.architectures),
         }

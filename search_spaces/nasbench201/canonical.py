@@ -7,7 +7,7 @@ truly equal.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from search_spaces.space import Architecture
 
@@ -71,7 +71,7 @@ def _propagated(architecture: Architecture, *, flatten: bool) -> str:
     return "+".join(nodes[OUTPUT]) or _DEAD
 
 
-@lru_cache(maxsize=None)
+@cache
 def live_edges(architecture: Architecture) -> tuple[int, ...]:
     """Return the edges on a path from the input to the output that holds no `none`."""
     reached = {INPUT}
@@ -81,7 +81,7 @@ def live_edges(architecture: Architecture) -> tuple[int, ...]:
     return tuple(edge for edge in used_edges(architecture) if EDGES[edge][0] in reached)
 
 
-@lru_cache(maxsize=None)
+@cache
 def used_edges(architecture: Architecture) -> tuple[int, ...]:
     """Return the edges that are not `none` and whose target leads to the output, in order of computation."""
     leads = {OUTPUT}

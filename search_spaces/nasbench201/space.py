@@ -126,7 +126,7 @@ class NASBench201(SearchSpace):
         return NASBench201Network(architecture, config)
 
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
-        """Return 200-epoch validation accuracies: built in, or from an official file, a NATS-Bench folder or a table."""
+        """Return 200-epoch accuracies: built in, or of an official file, a NATS-Bench folder or a table."""
         from search_spaces.nasbench201.truth import load
 
         return load(self, dataset, path, trust_pickle=trust_pickle)

@@ -1,0 +1,1 @@
+"""How a ranking is judged: images, metrics, runs, records, reports, command line."""

@@ -1,0 +1,48 @@
+"""Files that are whole or absent: everything a run leaves is written beside its name and then moved there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from search_spaces.errors import SupertauError
+
+
+def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> Path:
+    """Write text, bytes, or what a function puts into a path; a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if callable(content):
+            content(part)
+        else:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise SupertauError(f"cannot write '{path}': {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def require_writable(folder: Path, needed: int) -> None:
+    """Raise SupertauError when a folder cannot be written or has fewer than `needed` bytes free."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
+            pass
+    except OSError as error:
+        raise SupertauError(
+            f"cannot write to '{folder}': {error.strerror or error}. Choose another folder with --results."
+        ) from error
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SupertauError(
+            f"'{folder}' has {free / 1e6:.0f} MB free, this run needs about {needed / 1e6:.0f} MB. "
+            "Make room or choose another folder with --results."
+        )

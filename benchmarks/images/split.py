@@ -1,0 +1,85 @@
+"""Train and validation rows: fixed by a seed, class-balanced, disjoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.errors import DataError
+
+Rows = npt.NDArray[np.int64]
+Size = int | float | None
+"""A number of images (int), a share of all images (float between 0 and 1), or the rest (None)."""
+
+
+def split(labels: npt.ArrayLike, train: Size = None, validation: Size = None, seed: int = 0) -> tuple[Rows, Rows]:
+    """Return disjoint train and validation rows, each in a random order fixed by the seed.
+
+    labels: (N,) class numbers. Sizes that are both None are half and half; one None is the rest. In each part the
+    classes' counts differ by at most 1; where a class has too few images, it is short in both parts in the same
+    proportion, and the other classes make up for it. Raises DataError for sizes the images cannot give.
+    """
+    labels = np.asarray(labels)
+    sizes = _sizes(len(labels), train, validation)
+    rng = np.random.default_rng(seed)
+    classes, membership = np.unique(labels, return_inverse=True)
+    order = rng.permutation(len(classes))
+    members = [rng.permutation(np.flatnonzero(membership == k)) for k in range(len(classes))]
+
+    both = _even(np.array([len(m) for m in members]), sum(sizes), order)
+    first = _share(both, sizes[0], order)
+    parts = (
+        [m[:a] for m, a in zip(members, first, strict=True)],
+        [m[a:b] for m, a, b in zip(members, first, both, strict=True)],
+    )
+    one, two = (rng.permutation(np.concatenate(part)).astype(np.int64) for part in parts)
+    return one, two
+
+
+def _sizes(available: int, train: Size, validation: Size) -> tuple[int, int]:
+    """Resolve sizes to numbers of images, train and validation."""
+
+    def count(size: Size, part: str) -> int | None:
+        if size is None or isinstance(size, bool):
+            return None
+        if isinstance(size, float):
+            if not 0 < size < 1:
+                raise DataError(f"{part} share must lie between 0 and 1, got {size:g}; a count is an int.")
+            return round(size * available)
+        return int(size)
+
+    one, two = count(train, "train"), count(validation, "validation")
+    if one is None and two is None:
+        one = available // 2
+    one = available - two if one is None and two is not None else one
+    assert one is not None
+    two = available - one if two is None else two
+    if one < 1 or two < 1 or one + two > available:
+        raise DataError(
+            f"cannot split {available} images into {one} for training and {two} for validation: both parts need at "
+            f"least 1 image, and together at most {available}."
+        )
+    return one, two
+
+
+def _even(capacity: Rows, total: int, order: Rows) -> Rows:
+    """Return counts that sum to `total`, as equal as the capacities allow; `order` says who gets the odd ones."""
+    counts = np.zeros_like(capacity)
+    while (left := total - int(counts.sum())) > 0:
+        open_classes = [k for k in order if counts[k] < capacity[k]]
+        if left < len(open_classes):
+            counts[open_classes[:left]] += 1
+        else:
+            level = min(left // len(open_classes), int((capacity - counts)[open_classes].min()))
+            counts[open_classes] += level
+    return counts
+
+
+def _share(counts: Rows, total: int, order: Rows) -> Rows:
+    """Return the part of each count that sums to `total`, in proportion (largest remainder)."""
+    quotas = counts * total
+    whole, remainder = quotas // counts.sum(), quotas % counts.sum()
+    rank = np.argsort(order)
+    by_remainder = np.lexsort((rank, -remainder))
+    whole[by_remainder[: total - int(whole.sum())]] += 1
+    return whole

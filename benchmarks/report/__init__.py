@@ -1,0 +1,53 @@
+"""Reports: leaderboards (Markdown, CSV, LaTeX, one HTML page) and figures (PNG, PDF), all from stored records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.files import write_atomically
+from benchmarks.record import load_runs
+from benchmarks.report.latex import latex
+from benchmarks.report.leaderboard import Row, Table, leaderboard
+from benchmarks.report.markdown import markdown
+from benchmarks.report.page import page
+from benchmarks.report.plots import Plot, plots
+from benchmarks.report.style import save
+from benchmarks.report.tidy import tidy, tidy_runs
+from search_spaces.errors import SupertauError
+
+__all__ = ["Plot", "Row", "Table", "leaderboard", "plots", "report"]
+
+
+def report(
+    folder: Path,
+    out: Path,
+    *,
+    truth: str | None = None,
+    columns: Sequence[str] | str | None = None,
+    view: str | None = None,
+    figures: bool = True,
+) -> list[Path]:
+    """Write leaderboard.{md,csv,tex,html}, runs.csv and figures/*.{png,pdf} of the runs in `folder`/runs; return the paths.
+
+    truth, columns, view: as `leaderboard`. figures: False leaves them out, of the page too. Raises SupertauError when
+    the folder holds no run, UnknownName for a truth, column or view no run has, OSError where `out` cannot be written.
+    """
+    runs = load_runs(folder)
+    if not runs:
+        raise SupertauError(
+            f"no runs in '{folder / 'runs'}'. Make some with `supertau run --preset quick`, or judge scores made elsewhere with "
+            "`supertau score FILE`; `make leaderboard` does all of it."
+        )
+    tables = leaderboard(runs, truth=truth, columns=columns, view=view)
+    drawn = {place: list(plots(table)) if figures else [] for place, table in enumerate(tables)}
+    written = [
+        write_atomically(out / "leaderboard.md", markdown(tables)),
+        write_atomically(out / "leaderboard.csv", tidy(tables)),
+        write_atomically(out / "runs.csv", tidy_runs(tables)),
+        write_atomically(out / "leaderboard.tex", latex(tables)),
+        write_atomically(out / "leaderboard.html", page(tables, drawn)),
+    ]
+    for plot in (p for of_table in drawn.values() for p in of_table):
+        written += save(plot.figure, out / "figures", plot.name)
+    return written

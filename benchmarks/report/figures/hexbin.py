@@ -1,0 +1,47 @@
+"""Rank by score against rank by ground truth, as counts in hexagons."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator
+from scipy.stats import rankdata
+
+from benchmarks.report.style import INK, QUIET, SINGLE, new_figure, styled
+
+Floats = npt.NDArray[np.float64]
+
+
+@styled
+def hexbin(score: Floats, truth: Floats, *, title: str, annotation: str, width: float = SINGLE) -> Figure:
+    """Draw ranks of score (N,) and truth (N,), 1 = best, ties at their mean rank; colour is a count, log scale."""
+    figure, axes = new_figure(width, 0.92 * width)
+    n = len(truth)
+    cells = int(np.clip(np.sqrt(n) / 3, 8, 36))
+    drawn = axes.hexbin(
+        rankdata(-score), rankdata(-truth), gridsize=cells, bins="log", cmap="cividis_r", mincnt=1, linewidths=0.1,
+        extent=(1, n, 1, n),
+    )  # fmt: skip
+    axes.plot([1, n], [1, n], color=INK, linewidth=0.7, linestyle=(0, (4, 2)))
+    axes.set_xlim(1, n)
+    axes.set_ylim(1, n)
+    axes.set_aspect("equal")
+    axes.grid(False)
+    axes.set_xlabel("rank by score (1 = best)")
+    axes.set_ylabel("rank by ground truth (1 = best)")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(_ticks(n))
+        axis.set_major_formatter("{x:,.0f}")
+    axes.set_title(title)
+    axes.set_title(annotation, loc="right", fontsize=7.0, color=QUIET)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02, aspect=25)
+    bar.set_label("architectures")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _ticks(n: int) -> FixedLocator:
+    """Return ticks at rank 1 and at round ranks up to n."""
+    round_ranks = [t for t in MaxNLocator(4, integer=True).tick_values(1, n) if 1 < t <= n]
+    return FixedLocator([1, *round_ranks])

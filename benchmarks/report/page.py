@@ -1,0 +1,259 @@
+"""The leaderboard as one HTML page that needs no network: sortable tables, figures, notes, provenance."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
+from benchmarks.report.labels import digits_of, metric_label, shown_metrics
+from benchmarks.report.leaderboard import TAU, Row, Table
+from benchmarks.report.markdown import ranks
+from benchmarks.report.notes import SHORT, method_notes
+from benchmarks.report.page_assets import CSS, JS
+from benchmarks.report.plots import Plot, table_slug
+from benchmarks.report.style import look, png
+from benchmarks.report.tasks import seed_of
+
+if TYPE_CHECKING:
+    from benchmarks.record import Run
+
+SCREEN_DPI = 150
+
+
+def page(tables: Sequence[Table], plots: Mapping[int, Sequence[Plot]]) -> str:
+    """Return the page; plots: figures by position of their table in `tables`."""
+    runs = list({r.record["run_id"]: r for t in tables for r in t.runs}.values())
+    failed = len({f.run_id for t in tables for f in t.failures})
+    summary = f"{len(runs)} finished run{'s' * (len(runs) != 1)}" + (f", {failed} without a result" if failed else "")
+    links = "".join(f'<li><a href="#{_id(i)}">{escape(t.task.title)}</a></li>' for i, t in enumerate(tables))
+    sections = "\n".join(_section(i, t, plots.get(i, ())) for i, t in enumerate(tables))
+    notes = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in method_notes(tables))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="supertau report">
+<title>supertau leaderboard</title>
+<style>{CSS}</style>
+</head>
+<body>
+<header>
+<h1>Does the supernet rank architectures the way stand-alone training does?</h1>
+<p class="lead">A leaderboard of one-shot estimators: {summary}, in {len(tables)} task{"s" * (len(tables) != 1)}.
+Every number is derived from stored per-architecture scores.</p>
+{f'<nav aria-label="Tasks"><ul>{links}</ul></nav>' if len(tables) > 1 else ""}
+</header>
+<main>
+<p id="status" role="status" style="position:absolute;left:-9999px"></p>
+{sections}
+<h2>How to read this</h2>
+<dl>{notes}</dl>
+<h2>Provenance</h2>
+{_provenance(runs)}
+</main>
+<footer>Written by <code>supertau report</code>. The same numbers, every metric at full precision: <code>leaderboard.csv</code>
+(over seeds) and <code>runs.csv</code> (each run).</footer>
+<script>{JS}</script>
+</body>
+</html>
+"""
+
+
+def _id(place: int) -> str:
+    return f"task-{place + 1}"
+
+
+def _section(place: int, table: Table, plots: Sequence[Plot]) -> str:
+    name = _id(place)
+    shown = shown_metrics(table)
+    heads = [
+        _head("#", "", "text"), _head("Estimator", "score column", "text", first="ascending"),
+        _head(f"τ ({table.view})", "95 % interval", sort="descending"), _head("", "floor · τ · ceiling", plain=True),
+        _head("over seeds", "mean ± sd"), _head("interval over", "", "text", first="ascending"),
+        _head(f"τ ({table.other_view})", "95 % interval"),
+    ]  # fmt: skip
+    heads += [_head(metric_label(key), _chance(table, view, key)) for view, key in shown]
+    heads += [
+        _head("Training", "images · time", first="ascending"), _head("Scoring", "images · time", first="ascending"),
+        _head("Supernet", "parameters", first="ascending"), _head("Memory", "peak · device", first="ascending"),
+        _head("Note", "", "text", plain=True),
+    ]  # fmt: skip
+    places = ranks(table.rows, table.view)
+    body = "\n".join(_row(table, row, where, shown) for row, where in zip(table.rows, places, strict=True))
+    grid = (
+        f"""<div class="tools"><label>Filter rows <input type="search" data-table="{name}-table"
+autocomplete="off" spellcheck="false"></label><span class="shown" role="status"></span></div>
+<div class="scroll" tabindex="0" role="region" aria-label="Leaderboard of {escape(table.task.title)}">
+<table class="sortable" id="{name}-table"><thead><tr>{"".join(heads)}</tr></thead>
+<tbody>
+{body}
+</tbody></table></div>
+{_key(table)}"""
+        if table.rows
+        else "<p>No run of this task has a result yet.</p>"
+    )
+    return f"""<section id="{name}" data-task="{escape(table_slug(table))}">
+<h2>{escape(table.task.title)}</h2>
+<p class="caption">{escape(table.caption)}</p>
+{grid}
+{_failures(table)}
+{_figures(plots)}
+</section>"""
+
+
+def _head(label: str, small: str, kind: str = "number", *, sort: str = "none", first: str = "", plain: bool = False) -> str:
+    below = f"<small>{escape(small)}</small>" if small else ""
+    if plain:
+        return f'<th scope="col" class="{kind}">{escape(label) or "<span></span>"}{below}</th>'
+    start = f' data-first="{first}"' if first else ""
+    return f'<th scope="col" class="{kind}" aria-sort="{sort}"{start}><button type="button">{escape(label)}</button>{below}</th>'
+
+
+def _chance(table: Table, view: str, key: str) -> str:
+    """Say the chance level of a metric, and its view where that is not the table's."""
+    chance = next((c.chance for r in table.rows if (c := r.cell(view, key)) and c.chance is not None), None)
+    parts = [] if view == table.view else [view]
+    if chance is not None:
+        parts.append(f"chance {chance:.3g}")
+    return ", ".join(parts)
+
+
+def _row(table: Table, row: Row, place: str, shown: Sequence[tuple[str, str]]) -> str:
+    tau = row.cell(table.view, TAU)
+    badge = ""
+    if row.reference:
+        badge = '<span class="badge">reference</span>'
+    elif row.verdict is False:
+        badge = '<span class="badge below">▽ not above the floor</span>'
+    elif row.role in ("zero_cost", "external"):
+        badge = f'<span class="badge">{"zero-cost" if row.role == "zero_cost" else "scores made elsewhere"}</span>'
+    swatch = f'<span class="swatch" style="background:{look(row.estimator, row.role).color}"></span>'
+    column = f"<small>{escape(row.column)}</small>" if row.column else ""
+    title = f' title="{escape(row.source)}"' if row.source else ""
+    rank = place if place.isdigit() else ""
+    cells = [
+        f'<td class="text" data-value="{rank.zfill(4) if rank else ""}">{escape(place)}</td>',
+        f'<td class="text name" data-value="{escape(row.label)}"{title}>{swatch}{escape(row.label)}{badge}{column}</td>',
+        _cell(tau), f"<td>{_strip(table, tau)}</td>", _seeds(tau, row),
+        f'<td class="text" data-value="{SHORT[tau.interval] if tau else ""}">{SHORT[tau.interval] if tau else DASH}</td>',
+        _cell(row.cell(table.other_view, TAU)),
+        *(_cell(row.cell(view, key), digits_of(key)) for view, key in shown),
+    ]  # fmt: skip
+    c = row.cost
+    cells += [
+        _cost(c.get("train_images"), quantity(c.get("train_images")), duration(c.get("train_seconds"))),
+        _cost(c.get("score_images"), quantity(c.get("score_images")), duration(c.get("score_seconds"))),
+        _cost(c.get("supernet_parameters"), quantity(c.get("supernet_parameters"))),
+        _cost(c.get("peak_memory_bytes"), memory(c.get("peak_memory_bytes")), ", ".join(row.devices)),
+        f'<td class="note">{escape("; ".join(row.notes))}</td>',
+    ]
+    kind = ' class="reference"' if row.reference else ""
+    return f'<tr{kind} data-role="{escape(row.role)}">{"".join(cells)}</tr>'
+
+
+def _cell(cell: Cell | None, digits: int = 3) -> str:
+    if cell is None or cell.value is None:
+        return f'<td class="undefined">{escape(cell_text(cell, digits))}</td>'
+    below = "" if cell.low is None else f"<small>[{number(cell.low, digits)}, {number(cell.high, digits)}]</small>"
+    return f'<td data-value="{cell.value!r}">{number(cell.value, digits)}{below}</td>'
+
+
+def _seeds(cell: Cell | None, row: Row) -> str:
+    """Show mean and standard deviation over seeds with their number; a reference that was never run has none."""
+    if cell is None or cell.value is None or not row.run_ids:
+        return f"<td>{DASH}</td>"
+    spread = "" if cell.sd is None else f" ± {number(cell.sd)}"
+    return f'<td data-value="{cell.value!r}">{number(cell.value)}{spread}<small>n = {len(cell.values)}</small></td>'
+
+
+def _cost(value: float | None, text: str, small: str = DASH) -> str:
+    below = "" if small == DASH or not small else f"<small>{escape(small)}</small>"
+    return f"<td>{DASH}{below}</td>" if value is None else f'<td data-value="{value!r}">{escape(text)}{below}</td>'
+
+
+def _strip(table: Table, cell: Cell | None) -> str:
+    """Return a small drawing of an interval on the axis from the lowest limit of the table to 1."""
+    if cell is None or cell.value is None:
+        return ""
+    every = [c.low if c.low is not None else c.value for r in table.rows if (c := r.cell(table.view, TAU)) and c.value is not None]
+    left = min([-0.02, *(v for v in every if v is not None)])
+
+    def x(value: float) -> str:
+        return f"{4 + 142 * (min(max(value, left), 1.0) - left) / (1.0 - left):.1f}"
+
+    marks = [f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="2" y2="16"/>']
+    floor = table.floor.tau(table.view) if table.floor else None
+    for kind, value in (("floor", floor), ("ceiling", table.ceiling)):
+        if value is not None:
+            marks.append(f'<line class="{kind}" x1="{x(value)}" x2="{x(value)}" y1="1" y2="17"/>')
+    marks += [f'<circle class="seed" cx="{x(v)}" cy="9" r="2.2"/>' for v in cell.values if len(cell.values) > 1]
+    if cell.low is not None and cell.high is not None:
+        marks.append(f'<line class="range" x1="{x(cell.low)}" x2="{x(cell.high)}" y1="9" y2="9"/>')
+    marks.append(f'<circle class="mean" cx="{x(cell.value)}" cy="9" r="3.2"/>')
+    return f'<svg class="interval" viewBox="0 0 150 18" role="img" aria-label="{escape(cell_text(cell))}">{"".join(marks)}</svg>'
+
+
+def _key(table: Table) -> str:
+    parts = ["Rows in italics are references, not competitors."]
+    floor = table.floor.tau(table.view) if table.floor else None
+    if table.floor is not None and floor is not None:
+        parts.append(f"<b>Floor</b> (orange, dotted): best free baseline, {escape(table.floor.label)}, τ {number(floor)}.")
+    if table.ceiling is not None:
+        parts.append(f"<b>Noise ceiling</b> (green, dashed): τ {number(table.ceiling)}.")
+    if any(r.verdict is False for r in table.rows):
+        parts.append("<b>▽</b> the interval of τ does not lie above the floor.")
+    return f'<p class="key">{" ".join(parts)}</p>'
+
+
+def _failures(table: Table) -> str:
+    if not table.failures:
+        return ""
+    items = "".join(
+        f"<li><b>{escape(f.label)}</b>, seed {f.seed} (<code>{escape(f.run_id)}</code>): {escape(f.message)}</li>"
+        for f in table.failures
+    )
+    return f'<div class="failures"><h3>Runs without a result</h3><ul>{items}</ul></div>'
+
+
+def _figures(plots: Sequence[Plot]) -> str:
+    parts = []
+    for title, kinds, kind_of_grid in (
+        ("", ("leaderboard",), "wide"), ("", ("overlap", "training"), "two"),
+        ("Score against stand-alone accuracy", ("scatter",), ""), ("Ranks", ("ranks",), ""),
+    ):  # fmt: skip
+        chosen = [p for p in plots if p.kind in kinds]
+        if not chosen:
+            continue
+        figures = "".join(
+            f'<figure><img alt="{escape(p.caption)}" src="data:image/png;base64,'
+            f'{base64.b64encode(png(p.figure, SCREEN_DPI)).decode()}"><figcaption>{escape(p.caption)}</figcaption></figure>'
+            for p in chosen
+        )
+        parts.append(f'{f"<h3>{title}</h3>" if title else "<h3></h3>"}<div class="figures {kind_of_grid}">{figures}</div>')
+    return "\n".join(parts)
+
+
+def _provenance(runs: Sequence[Run]) -> str:
+    """Return truth tables with checksums, and every run with its hashes, versions and times."""
+    truths: dict[str, Mapping[str, Any]] = {}
+    for run in runs:
+        truths.update(run.record.get("truths") or {})
+    lines = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape('; '.join(f'{k}: {v}' for k, v in p.items() if v is not None))}</dd>"
+        for name, p in sorted(truths.items())
+    )
+    rows = []
+    for run in runs:
+        r = run.record
+        environment = "; ".join(f"{k} {v}" for k, v in (r.get("environment") or {}).items() if v is not None)
+        fields = (r.get("title"), seed_of(r), r["run_id"], r.get("identity"), r.get("finished"), environment, r.get("source"))
+        rows.append("<tr>" + "".join(f'<td class="text note">{escape(str(f or DASH))}</td>' for f in fields) + "</tr>")
+    names = ("Estimator", "Seed", "Run", "Identity", "Finished", "Environment", "Source")
+    heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in names)
+    return f"""<h3>Ground truth</h3><dl>{lines}</dl>
+<details><summary>Runs ({len(runs)})</summary><div class="scroll"><table><thead><tr>{heads}</tr></thead>
+<tbody>{"".join(rows)}</tbody></table></div></details>"""

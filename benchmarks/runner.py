@@ -1,0 +1,313 @@
+"""One run, from a configuration to a record. Long work resumes; nothing that was finished is lost."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+
+from benchmarks import environment
+from benchmarks.config import RunConfig
+from benchmarks.events import Event, Interrupted, Listener, StopFlag, stop_on_signal
+from benchmarks.files import require_writable
+from benchmarks.images import load_problem_images
+from benchmarks.judge import headline, judge, truth_table
+from benchmarks.record import Run, read_run, write_record, write_table
+from benchmarks.stages import Training, score_in_shards
+from estimators.estimator import Budget, Diverged, Estimator
+from estimators.oracle_noise import OracleProblem
+from estimators.problem import Problem
+from search_spaces.errors import SupertauError
+from search_spaces.pool import Pool, select
+from search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from search_spaces.spaces import get_space
+from search_spaces.truth import GroundTruth
+
+BASE_BYTES = 20_000_000
+"""Room a run needs besides its checkpoint: scores, truth, shards."""
+
+
+class Existing(Enum):
+    """What to do about a run that is there already."""
+
+    REUSE = "reuse"
+    RESTART = "restart"
+
+
+class RunBusy(SupertauError):
+    """Another process is working on the same run."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is carried out; nothing here changes its scores, apart from rounding by device and threads.
+
+    results: the folder that records go to. device: 'auto', 'cpu' or 'cuda'. threads: for torch on the CPU, None for
+    torch's own choice; a resumed run keeps those it began with. checkpoint_seconds: time between checkpoints.
+    """
+
+    results: Path
+    device: str = "auto"
+    threads: int | None = None
+    existing: Existing = Existing.REUSE
+    checkpoint_seconds: float = 30.0
+    trust_pickle: bool = False
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of 'auto', 'cpu' or 'cuda...'; raise SupertauError when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SupertauError(f"unknown device '{name}': expected auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SupertauError("device 'cuda' was asked for, but torch sees no GPU here. Use --device cpu.")
+    return device
+
+
+def run(config: RunConfig, settings: Settings, listener: Listener | None = None) -> Run:
+    """Carry out one run and return its record; a finished one is found again, an unfinished one goes on.
+
+    A failure of the method (divergence, an exception in an estimator) becomes a record with status 'failed' and is
+    returned too. Raises SupertauError for what the user must change, RunBusy when another process has the run, and
+    Interrupted when the user stopped it.
+    """
+    listener = listener or (lambda event: None)
+    folder = settings.results / "runs" / config.run_id
+    require_writable(folder, BASE_BYTES)
+    try:
+        with FileLock(folder / ".lock", timeout=0), stop_on_signal() as stop:
+            if settings.existing is Existing.RESTART:
+                for entry in folder.iterdir():
+                    if entry.name != ".lock":
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            return _locked(config, settings, folder, listener, stop)
+    except Timeout as error:
+        raise RunBusy(f"another process is working on '{folder}'. Wait for it, or choose another --results.") from error
+
+
+def _locked(config: RunConfig, settings: Settings, folder: Path, listener: Listener, stop: StopFlag) -> Run:
+    held = read_run(folder)
+    if held is not None and held.finished:
+        if (held.record["config"]["truth"], held.record["config"]["truth_path"]) != (config.truth, config.truth_path):
+            held = _rejudge(held, config, settings)
+        listener(Event(config.run_id, "found", text=headline(held.record)))
+        return held
+    if held is not None and held.record["status"] == "failed":
+        message = held.record["error"]["message"]
+        listener(Event(config.run_id, "failed", text=f"failed before ({message}); --restart runs it again"))
+        return held
+    device = pick_device(settings.device)
+    threads = held.record["environment"]["threads"] if held is not None else settings.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
+    estimator = config.build()
+    record: dict[str, Any] = {
+        "run_id": config.run_id,
+        "identity": config.identity,
+        "group": config.group,
+        "status": "running",
+        "error": None,
+        "config": config.as_dict(),
+        "role": estimator.role,
+        "title": estimator.title or config.estimator,
+        "source": estimator.source,
+        "columns": list(estimator.score_columns()),
+        "environment": environment.describe(device),
+        "started": held.record["started"] if held is not None else _now(),
+        "finished": None,
+        "cost": {},
+        "truths": {},
+        "metrics": [],
+        "diagnostics": {},
+    }
+    try:
+        return _work(config, settings, folder, listener, stop, estimator, device, record)
+    except (SupertauError, KeyboardInterrupt, Interrupted) as error:
+        if isinstance(error, Diverged):
+            return _failed(folder, record, error, listener)
+        raise
+    except Exception as error:  # a method may fail in any way; the other runs go on and this one is not a gap
+        return _failed(folder, record, error, listener)
+
+
+def _work(
+    config: RunConfig,
+    settings: Settings,
+    folder: Path,
+    listener: Listener,
+    stop: StopFlag,
+    estimator: Estimator,
+    device: torch.device,
+    record: dict[str, Any],
+) -> Run:
+    listener(Event(config.run_id, "load", text="images and ground truth"))
+    space = get_space(config.space)
+    truths = load_truths(space, config, trust_pickle=settings.trust_pickle)
+    main = truths[config.truth]
+    pool = covered(space, select(space, config.pool), main)
+    problem = make_problem(config, space, device)
+    left_out = None
+    if estimator.uses_truth:
+        problem, pool, left_out = _oracle(problem, pool, main)
+    monitor = Training(
+        folder, config.run_id, listener, stop,
+        curve_points=config.curve_points,
+        curve=select_part(pool, config.curve_pool),
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )  # fmt: skip
+    trained = monitor.restore(estimator, problem)
+    parameters = estimator.cost()["supernet_parameters"]
+    # A checkpoint holds weights and momentum, and its successor is written beside it.
+    require_writable(folder, BASE_BYTES + int(parameters) * 4 * 2 * 2)
+    write_record(folder, record)
+    if not trained:
+        monitor.begin()
+        estimator.train(Budget(config.passes), monitor)
+        monitor.save(estimator, finished=True)
+    stop.check()
+    columns, score_cost = score_in_shards(estimator, pool.architectures, folder, config.run_id, listener, stop)
+    texts = [space.format(a) for a in pool.architectures]
+    scores = pd.DataFrame({"architecture": texts, **columns})
+    usable = [t for t in truths.values() if all(a in t for a in pool.architectures)]
+    table = truth_table(space, usable, pool.architectures)
+    write_table(folder / "scores.parquet", scores)
+    write_table(folder / "truth.parquet", table)
+    curve = monitor.curve_table([space.format(a) for a in monitor.curve])
+    if curve is not None:
+        write_table(folder / "curve.parquet", curve)
+    listener(Event(config.run_id, "judge", text=f"metrics of {len(columns)} score columns"))
+    record.update(
+        status="finished",
+        finished=_now(),
+        cost={
+            **estimator.cost(), **score_cost, **monitor.cost(), "peak_memory_bytes": environment.peak_memory(device),
+        },
+        truths={t.dataset: t.describe() for t in usable},
+        judged={"truth": config.truth, "left_out_trial": left_out, "pool": pool.name, "architectures": len(pool)},
+        metrics=judge(scores, table, config.truth, left_out=left_out),
+        diagnostics=estimator.diagnostics(),
+    )  # fmt: skip
+    write_record(folder, record)
+    for leftover in ("shards", "curve"):
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+    listener(Event(config.run_id, "finished", text=headline(record)))
+    return Run(folder, record)
+
+
+def make_problem(config: RunConfig, space: SearchSpace, device: torch.device) -> Problem:
+    """Return the ranking problem of a configuration. The split is the same for every seed: seeds measure training."""
+    train, validation = load_problem_images(
+        config.images,
+        size=config.image_size,
+        train=config.train,
+        validation=config.validation,
+        validation_split=config.validation_split,
+    )
+    network = NetworkConfig(
+        channels=config.channels, cells=config.cells, image_size=config.image_size,
+        classes=train.classes, image_channels=train.images.shape[1],
+    )  # fmt: skip
+    return Problem(space, network, train.to(device), validation.to(device), config.seed, device)
+
+
+def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> dict[str, GroundTruth]:
+    """Return ground truths by data set: every built-in one, or the one of a file.
+
+    All built-in ones go into the record, so that a report can judge by another without running again.
+    """
+    if config.truth_path is not None:
+        return {config.truth: space.truth(config.truth, Path(config.truth_path), trust_pickle=trust_pickle)}
+    names = dict.fromkeys([config.truth, *space.truths])  # the asked-for one first: an unknown name raises here
+    return {name: space.truth(name) for name in names}
+
+
+def covered(space: SearchSpace, pool: Pool, truth: GroundTruth) -> Pool:
+    """Return the pool when the truth holds all of it; for a truth table of a part, the part, named so."""
+    held = tuple(a for a in pool.architectures if a in truth)
+    if len(held) == len(pool):
+        return pool
+    if len(held) < 2:
+        missing = space.format(next(a for a in pool.architectures if a not in truth))
+        raise SupertauError(
+            f"ground truth '{truth.source}' holds {len(held)} of the pool's {len(pool)} architectures; "
+            f"the first it lacks is {missing}. Choose another --pool or --truth-path."
+        )
+    return Pool(f"{pool.name} in truth", held)
+
+
+def select_part(pool: Pool, count: int) -> Sequence[Architecture]:
+    """Return `count` architectures spread evenly over a pool (all of a smaller one), for the curve along training."""
+    step = max(1, len(pool) // max(1, count))
+    return pool.architectures[::step][:count]
+
+
+def _oracle(problem: Problem, pool: Pool, truth: GroundTruth) -> tuple[Problem, Pool, str]:
+    """Give one trial to the noise ceiling and keep the others to judge it: seed k of the run takes trial k."""
+    rows = truth.rows(list(pool.architectures))
+    full = [a for a, row in zip(pool.architectures, rows, strict=True) if pd.notna(truth.trials[row]).all()]
+    trials = len(truth.seeds)
+    if trials < 2 or len(full) < 2:
+        raise SupertauError(
+            f"a noise ceiling needs at least two training seeds in the ground truth; '{truth.source}' has {trials} "
+            f"and {len(full)} architectures with all of them."
+        )
+    trial = problem.seed % trials
+    given = {a: float(truth.trials[truth.rows([a])[0], trial]) for a in full}
+    problem = OracleProblem(
+        problem.space, problem.network, problem.train, problem.validation, problem.seed, problem.device, trial=given
+    )
+    return problem, Pool(f"{pool.name} with {trials} trials", tuple(full)), truth.seeds[trial]
+
+
+def _rejudge(held: Run, config: RunConfig, settings: Settings) -> Run:
+    """Judge stored scores by another ground truth; nothing is trained or scored again."""
+    space = get_space(config.space)
+    truths = load_truths(space, config, trust_pickle=settings.trust_pickle)
+    architectures = [space.parse(text) for text in held.scores["architecture"]]
+    main = truths[config.truth]
+    keep = [a in main for a in architectures]
+    if not all(keep):
+        raise SupertauError(
+            f"'{main.source}' lacks {len(keep) - sum(keep)} of this run's architectures; choose --pool accordingly."
+        )
+    usable = [t for t in truths.values() if all(a in t for a in architectures)]
+    table = truth_table(space, usable, architectures)
+    write_table(held.folder / "truth.parquet", table)
+    record = {
+        **held.record,
+        "config": config.as_dict(),
+        "truths": {t.dataset: t.describe() for t in usable},
+        "judged": {**held.record["judged"], "truth": config.truth},
+        "metrics": judge(held.scores, table, config.truth),
+    }
+    write_record(held.folder, record)
+    return Run(held.folder, record)
+
+
+def _failed(folder: Path, record: dict[str, Any], error: Exception, listener: Listener) -> Run:
+    """Keep a failed run as a record with its message."""
+    about: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, Diverged):
+        about.update(step=error.step, learning_rate=error.learning_rate)
+    else:
+        about["traceback"] = traceback.format_exc()
+    record.update(status="failed", finished=_now(), error=about)
+    write_record(folder, record)
+    listener(Event(str(record["run_id"]), "failed", text=f"{about['type']}: {about['message']}"))
+    return Run(folder, record)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,207 @@
+"""The resumable stages of a run: training with checkpoints and a watched curve, scoring in shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.events import Event, Interrupted, Listener, StopFlag
+from benchmarks.files import write_atomically
+from estimators.estimator import Estimator, Floats, Monitor
+from estimators.problem import Problem
+from search_spaces.errors import DataError, SupertauError
+from search_spaces.space import Architecture
+
+REPORT_SECONDS = 0.2
+SHARD = 256
+
+
+class Training(Monitor):
+    """Listens to a training loop: progress, checkpoints by the clock, scores of a few architectures along the way."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run_id: str,
+        listener: Listener,
+        stop: StopFlag,
+        *,
+        curve_points: int,
+        curve: Sequence[Architecture],
+        checkpoint_seconds: float,
+    ) -> None:
+        self.folder, self.run_id, self.listener, self.stop = folder, run_id, listener, stop
+        self.curve_points, self.curve = curve_points, curve
+        self.checkpoint_seconds = checkpoint_seconds
+        self.seconds = 0.0
+        self._began = self._saved = self._reported = time.monotonic()
+        self._first_step: int | None = None
+        self._curve_images = 0
+        self._curve_seconds = 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that training goes on from."""
+        return self.folder / "checkpoint.pt"
+
+    def restore(self, estimator: Estimator, problem: Problem) -> bool:
+        """Take up the checkpoint if there is one; return whether training had already come to its end."""
+        if not self.checkpoint.exists():
+            estimator.start(problem)
+            return False
+        try:
+            held = torch.load(self.checkpoint, map_location=problem.device, weights_only=True)
+            estimator.restore(problem, held["estimator"])
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            raise DataError(
+                f"checkpoint '{self.checkpoint}' cannot be read ({error}). Remove it to train from the start."
+            ) from error
+        self.seconds, self._curve_seconds = held["seconds"], held["curve_seconds"]
+        self._curve_images = held["curve_images"]
+        return bool(held["finished"])
+
+    def save(self, estimator: Estimator, *, finished: bool) -> None:
+        """Write the checkpoint; it is the old one or the new one, never half of either."""
+        now = time.monotonic()
+        self.seconds += now - self._began
+        self._began = self._saved = now
+        state = {
+            "estimator": estimator.state_dict(),
+            "finished": finished,
+            "seconds": self.seconds,
+            "curve_seconds": self._curve_seconds,
+            "curve_images": self._curve_images,
+        }
+        write_atomically(self.checkpoint, lambda part: torch.save(state, part))
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._began = self._saved = time.monotonic()
+
+    def after_step(
+        self, estimator: Estimator, step: int, total: int, loss: torch.Tensor | float, learning_rate: float
+    ) -> None:
+        if self._first_step is None:
+            self._first_step, self._start = step - 1, time.monotonic()
+        if self._is_curve_step(step, total):
+            self._watch(estimator, step)
+        now = time.monotonic()
+        if now - self._reported > REPORT_SECONDS or step == total:
+            self._reported = now
+            rate = (step - self._first_step) / max(1e-9, now - self._start)
+            images = estimator.cost()["train_images"]
+            epochs = images / max(1, len(estimator.problem.train))
+            text = f"epoch {epochs:.1f}, {rate:.0f} steps/s, loss {float(loss):.3f}, lr {learning_rate:.4f}"
+            self.listener(Event(self.run_id, "train", step, total, text))
+        if self.stop.set or now - self._saved >= self.checkpoint_seconds:
+            self.save(estimator, finished=False)
+            self.stop.check()
+
+    def _is_curve_step(self, step: int, total: int) -> bool:
+        points = self.curve_points
+        return points > 0 and step in {round(total * k / points) for k in range(1, points + 1)}
+
+    def _watch(self, estimator: Estimator, step: int) -> None:
+        """Score the curve's architectures; this must leave no trace in the estimator (the conformance kit checks)."""
+        began, before = time.monotonic(), estimator.cost()
+        columns = estimator.score(self.curve)
+        self._curve_seconds += time.monotonic() - began
+        self._curve_images += int(estimator.cost()["score_images"] - before["score_images"])
+        path = self.folder / "curve" / f"{step:09d}.npz"
+        write_npz(path, {"passes": np.array(int(before["train_images"])), **columns})
+
+    def curve_table(self, texts: Sequence[str]) -> pd.DataFrame | None:
+        """Return the curve in long form: passes, architecture, score columns; None when nothing was watched."""
+        parts = []
+        for path in sorted((self.folder / "curve").glob("*.npz")):
+            columns = read_npz(path)
+            passes = int(columns.pop("passes"))
+            parts.append(pd.DataFrame({"passes": passes, "architecture": list(texts), **columns}))
+        return pd.concat(parts, ignore_index=True) if parts else None
+
+    def cost(self) -> dict[str, float]:
+        """Return seconds of training, and what watching the curve took besides."""
+        return {
+            "train_seconds": self.seconds - self._curve_seconds,
+            "curve_seconds": self._curve_seconds,
+            "curve_images": self._curve_images,
+        }
+
+
+def write_npz(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays by name."""
+
+    def put(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez(file, **arrays)
+
+    write_atomically(path, put)
+
+
+def read_npz(path: Path) -> dict[str, Any]:
+    """Return arrays by name; raise DataError when the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return {name: held[name] for name in held.files}
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{path}' is damaged ({error}). Remove it and run the same command again.") from error
+
+
+def score_in_shards(
+    estimator: Estimator,
+    architectures: Sequence[Architecture],
+    folder: Path,
+    run_id: str,
+    listener: Listener,
+    stop: StopFlag,
+) -> tuple[dict[str, Floats], dict[str, float]]:
+    """Score a pool shard by shard, keeping each on disk, and return the columns and what it took.
+
+    A shard that is there already is not scored again, so a killed sweep goes on where it was.
+    """
+    parts: list[dict[str, Any]] = []
+    began = time.monotonic()
+    names = estimator.score_columns()
+    for start in range(0, len(architectures), SHARD):
+        path = folder / "shards" / f"{start:07d}.npz"
+        if not path.exists():
+            shard = architectures[start : start + SHARD]
+            clock, before = time.monotonic(), estimator.cost()["score_images"]
+            columns = checked(estimator, shard, estimator.score(shard))
+            images = estimator.cost()["score_images"] - before
+            write_npz(path, {"seconds": time.monotonic() - clock, "images": images, **columns})
+        parts.append(read_npz(path))
+        done = min(start + SHARD, len(architectures))
+        speed = done / max(1e-9, time.monotonic() - began)
+        listener(Event(run_id, "score", done, len(architectures), f"{speed:.0f} architectures/s"))
+        if stop.set and done < len(architectures):
+            raise Interrupted
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    cost = {f"score_{key}": float(sum(float(part[key]) for part in parts)) for key in ("seconds", "images")}
+    return columns, cost
+
+
+def checked(
+    estimator: Estimator, architectures: Sequence[Architecture], columns: dict[str, Floats]
+) -> dict[str, Floats]:
+    """Return score columns after checking names, shape and finiteness; raise SupertauError that names architectures."""
+    name = type(estimator).__name__
+    expected = estimator.score_columns()
+    if tuple(columns) != expected:
+        raise SupertauError(f"{name}.score gave columns {tuple(columns)}, score_columns() says {expected}.")
+    for key, values in columns.items():
+        if np.shape(values) != (len(architectures),):
+            raise SupertauError(
+                f"{name}.score: column '{key}' has shape {np.shape(values)}, not ({len(architectures)},)."
+            )
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            texts = [estimator.problem.space.format(architectures[row]) for row in bad[:3]]
+            raise SupertauError(f"{name}.score: column '{key}' is not finite for {len(bad)} architectures: {texts} ...")
+    return columns

@@ -1,0 +1,46 @@
+"""One run in a process of its own: reads a job from standard input, tells its progress line by line as JSON.
+
+A process per run keeps runs apart: one that is killed, or runs out of memory, takes no other with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.config import from_dict
+from benchmarks.events import Event, Interrupted
+from benchmarks.runner import Existing, Settings, run
+from search_spaces.errors import SupertauError
+
+ERROR, INTERRUPTED = 2, 130
+
+
+def tell(event: Event) -> None:
+    """Write one event as a line."""
+    print(json.dumps(asdict(event)), flush=True)
+
+
+def main() -> int:
+    """Carry out the job and return the exit status: 0 for a record (failed ones too), 2 or 130 otherwise."""
+    job = json.load(sys.stdin)
+    config = from_dict(job["config"])
+    settings = job["settings"]
+    settings = Settings(
+        **{**settings, "results": Path(settings["results"]), "existing": Existing(settings["existing"])}
+    )
+    try:
+        run(config, settings, tell)
+    except Interrupted:
+        tell(Event(config.run_id, "interrupted"))
+        return INTERRUPTED
+    except SupertauError as error:
+        tell(Event(config.run_id, "error", text=str(error)))
+        return ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

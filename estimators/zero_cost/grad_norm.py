@@ -1,0 +1,25 @@
+"""grad_norm: the length of the gradient (Abdelfattah et al., ICLR 2021)."""
+
+from __future__ import annotations
+
+import torch
+
+from estimators.zero_cost.probe import Path, Probe, TensorsConfig
+
+
+class GradNorm(Probe):
+    """Sum over tensors of the Euclidean norm of the gradient of the cross-entropy on one batch.
+
+    At least 0, which a network that does not see its input reaches; that counts as undefined.
+    """
+
+    Config = TensorsConfig
+    title = "grad_norm"
+    source = "Abdelfattah et al., ICLR 2021, arXiv:2101.08134"
+    config: TensorsConfig
+
+    def measure(self, path: Path) -> float | None:
+        """Return the sum of norms."""
+        found = path.loss_gradients(self.images, self.labels, self.config.tensors)
+        norms = [torch.linalg.vector_norm(gradient) for _, gradient in found]
+        return torch.stack(norms).double().sum().item() or None

@@ -1,0 +1,206 @@
+"""What the zero-cost measures share: one batch, freshly initialised networks, a floor for what has no value.
+
+Weights are as the space initialises them, which is what the code of Abdelfattah et al. and of Mellor et al. does
+(PyTorch's defaults on NAS-Bench-201). Batch norms are affine and use the statistics of the batch. Only what a path
+uses counts. Operations that lead nowhere are not computed by the networks of this suite; the benchmark's own networks
+compute them, which adds their ReLUs to the published naswot and changes none of the other measures.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from estimators.augment import take
+from estimators.estimator import Estimator, Floats
+from estimators.free import hashed
+from estimators.generators import numpy_stream, seeded_weights
+from estimators.problem import Problem
+from search_spaces.errors import SupertauError, unknown
+from search_spaces.space import Architecture
+
+Initialisation = Literal["space", "kaiming_normal"]
+Tensors = Literal["weights", "all"]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """What every measure can be told.
+
+    batch: training images, drawn once per run, no image twice. shared_init: one random supernet serves all
+    architectures, each being a path of it; False initialises each stand-alone network anew. init: 'space', or
+    'kaiming_normal' (fan-in, biases zero) for convolutions and linear layers.
+    """
+
+    batch: int = 64  # Abdelfattah et al. 2021, NAS-Bench-201 experiments
+    shared_init: bool = True  # ours: no construction per architecture; a path has the law of a stand-alone network
+    init: Initialisation = "space"  # code of Abdelfattah et al. and of Mellor et al.
+
+    def __post_init__(self) -> None:
+        if self.batch < 2:
+            raise SupertauError(f"batch must be at least 2 images, got {self.batch}.")
+        if self.init not in get_args(Initialisation):
+            raise unknown("initialisation", self.init, get_args(Initialisation))
+
+
+@dataclass(frozen=True)
+class TensorsConfig(ProbeConfig):
+    """tensors: 'weights' counts convolution and linear weights; 'all' also biases and batch norms on the path."""
+
+    tensors: Tensors = "weights"  # code of Abdelfattah et al. 2021; their text speaks of all parameters
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tensors not in get_args(Tensors):
+            raise unknown("choice of tensors", self.tensors, get_args(Tensors))
+
+
+@dataclass(frozen=True)
+class Path:
+    """One architecture's untrained network: images (B, C, S, S) -> logits (B, classes), and its parameters."""
+
+    run: Callable[[torch.Tensor], torch.Tensor]
+    parameters: list[nn.Parameter]
+
+    def gradients(self, value: torch.Tensor, which: Tensors) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the counted parameters with the gradient of a value, leaving out those it does not depend on."""
+        counted = [p for p in self.parameters if which == "all" or p.ndim > 1]
+        found = torch.autograd.grad(value, counted, allow_unused=True)
+        return [(p.detach(), g) for p, g in zip(counted, found, strict=True) if g is not None]
+
+    def loss_gradients(
+        self, images: torch.Tensor, labels: torch.Tensor, which: Tensors
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the counted parameters with the gradient of the batch's mean cross-entropy."""
+        return self.gradients(F.cross_entropy(self.run(images), labels), which)
+
+
+class Probe(Estimator):
+    """Frame of a measure: draws the batch, initialises networks, measures each architecture on its own.
+
+    An architecture for which a measure is not defined (no path from input to output, say) gets `floor()`, the least
+    value the measure can take; `diagnostics` counts such architectures.
+    """
+
+    trains = False
+    role = "zero_cost"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"batch": 32}, "smoke": {"batch": 8}}
+
+    def start(self, problem: Problem) -> None:
+        """Draw the batch and, with shared_init, initialise the supernet: both seeded by the problem."""
+        super().start(problem)
+        self.images, self.labels = draw(problem, self.config.batch)
+        self.supernet = None
+        if self.config.shared_init:
+            space, size = problem.space, problem.network
+            self.supernet = self._initialise(lambda: space.supernet(size, affine=True), problem.seed)
+        self._scored = self._undefined = 0
+
+    @abstractmethod
+    def measure(self, path: Path) -> float | None:
+        """Return the measure of one network, or None where it is not defined."""
+
+    def floor(self) -> float:
+        """Return the least value the measure can take."""
+        return 0.0
+
+    def prepare(self, network: nn.Module) -> None:
+        """Change a new network before it is measured."""
+        batch_statistics(network)
+
+    def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
+        """Return the measure (N,), finite; raise SupertauError naming an architecture whose value overflows."""
+        space, scores = self.problem.space, []
+        for architecture in architectures:
+            space.check(architecture)
+            value = self.measure(self._path(architecture))
+            if value is None:
+                self._undefined += 1
+                value = self.floor()
+            if not math.isfinite(value):
+                raise SupertauError(
+                    f"{type(self).__name__} of {space.format(architecture)} is {value}: the network over- or underflows "
+                    "at this initialisation. Try init='kaiming_normal' or a smaller network."
+                )
+            scores.append(value)
+        self._scored += len(scores)
+        return {"score": np.array(scores, dtype=np.float64)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters: weights and images follow from the seed."""
+        return {"scored": self._scored, "undefined": self._undefined}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the counters."""
+        self._scored, self._undefined = state["scored"], state["undefined"]
+
+    def cost(self) -> dict[str, float]:
+        """Return what was spent: images run forward and, but for naswot, backward. Nothing is trained or kept."""
+        self.problem  # noqa: B018 - raises NotFitted
+        return {"train_images": 0, "score_images": self._scored * len(self.images), "supernet_parameters": 0}
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return the size of the batch, how many architectures were measured and how many have the floor's value."""
+        self.problem  # noqa: B018 - raises NotFitted
+        return {
+            "batch": len(self.images), "scored": self._scored, "undefined": self._undefined, "floor": self.floor()
+        }
+
+    def _path(self, architecture: Architecture) -> Path:
+        supernet = self.supernet
+        if supernet is not None:
+            return Path(lambda images: supernet(images, architecture), supernet.path_parameters(architecture))
+        space, problem = self.problem.space, self.problem
+        seed = hashed("weights", problem.seed, tuple(map(int, architecture)))
+        network = self._initialise(lambda: space.network(architecture, problem.network), seed)
+        return Path(network, list(network.parameters()))
+
+    def _initialise(self, make: Callable[[], Network], seed: int) -> Network:
+        with seeded_weights(seed):
+            network = make()
+            if self.config.init == "kaiming_normal":
+                kaiming(network)
+        network.to(self.problem.device).train()
+        self.prepare(network)
+        return network
+
+
+def draw(problem: Problem, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a seeded batch of normalised training images, not augmented, with labels; all of them if there are fewer.
+
+    No image comes twice: copies would make the matrices of jacob_cov and naswot singular for every architecture.
+    """
+    train = problem.train
+    order = torch.from_numpy(numpy_stream(problem.seed, "batch").permutation(len(train))[: 4 * batch])
+    pixels = train.images[order.to(train.images.device)].flatten(1).cpu().numpy()
+    _, first = np.unique(pixels, axis=0, return_index=True)
+    if len(first) < 2:
+        raise SupertauError(f"images '{train.name}': a zero-cost measure needs at least 2 different training images.")
+    images, labels = take(train, order[np.sort(first)[:batch]])
+    return images.to(problem.device), labels.to(problem.device)
+
+
+def batch_statistics(network: nn.Module) -> None:
+    """Make batch norms use the batch's statistics and keep no others, so that measuring changes no state."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+
+
+def kaiming(network: nn.Module) -> None:
+    """Draw weights by Kaiming's normal rule for ReLU, fan-in; biases of convolutions and linear layers become zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,210 @@
+"""Official files of NAS-Bench-201 (``.pth``) and NATS-Bench (topology folder or file), through their own packages.
+
+Both packages read files with unrestricted pickle. Here every byte is unpickled by the restricted reader, and the
+packages are handed the resulting dictionaries, which both accept by design; nothing of theirs is patched.
+"""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_spaces.errors import DataError, InvalidArchitecture, UnknownName, unknown
+from search_spaces.pickles import load_pth, load_restricted, sha256_of
+from search_spaces.space import Architecture, SearchSpace
+from search_spaces.truth import GroundTruth
+
+META = "meta.pickle.pbz2"
+
+_log = logging.getLogger(__name__)
+
+_HELD = {
+    "cifar10": {"x-valid": "cifar10-valid", "ori-test": "cifar10"},
+    "cifar100": {"x-valid": "cifar100", "ori-test": "cifar100", "x-test": "cifar100"},
+    "imagenet16-120": dict.fromkeys(("x-valid", "ori-test", "x-test"), "ImageNet16-120"),
+}
+"""Data set and split to the files' own name of what the network was trained on.
+
+The x-valid accuracy on CIFAR-10 exists for networks trained on half of the training images ('cifar10-valid'); the
+ori-test accuracy is that of networks trained on all of them.
+"""
+
+_LONGEST_RECORD = 1 << 28  # bytes after decompression; a real record has a third of a million, the index 1.4 million
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which accuracies of an official file: data set, split and training length (12 or 200 epochs).
+
+    Raises UnknownName when the benchmark has no such combination.
+    """
+
+    dataset: str
+    split: str = "x-valid"
+    epochs: int = 200
+
+    def __post_init__(self) -> None:
+        if self.dataset not in _HELD:
+            raise unknown("data set", self.dataset, _HELD)
+        if self.split not in _HELD[self.dataset]:
+            raise unknown(f"split of {self.dataset}", self.split, _HELD[self.dataset])
+        if self.epochs not in (12, 200):
+            raise UnknownName(f"NAS-Bench-201 has networks trained for 12 or 200 epochs, not {self.epochs}.")
+
+    @property
+    def trained_on(self) -> str:
+        """The name of the data set inside the files."""
+        return _HELD[self.dataset][self.split]
+
+
+class _Shared(dict[str, Any]):
+    """A dictionary that is its own deep copy: the API copies what it is given, gigabytes that it never changes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
+def read_pth(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: bool = False) -> GroundTruth:
+    """Return the accuracies in a ``NAS-Bench-201-v1_*.pth`` file, one column per training seed found in it.
+
+    Read through nas_201_api (package nas-bench-201 2.1), always for the training length asked for: the package's own
+    default is 12 epochs. Needs memory of about five times the file's size; a table written once from the result
+    (``write_table``) is read in a second. Raises DataError on a damaged file, or one with no such accuracies.
+    """
+    from nas_201_api import NASBench201API  # imports torch
+
+    expected = "a NAS-Bench-201 file, a dictionary with meta_archs, arch2infos and evaluated_indexes"
+    sha256 = sha256_of(path)
+    content = load_pth(path, expected=expected, trust_pickle=trust_pickle)
+    try:
+        api = NASBench201API(_Shared(content), verbose=False)
+        # query_meta_info_by_index would copy each record; it returns this one.
+        found = ((int(i), api.meta_archs[i], infos[str(choice.epochs)]) for i, infos in api.arch2infos_dict.items())
+        records = ((text, _trials(f"{path}, architecture {i}", info, choice)) for i, text, info in found)
+        return _collect(path, space, choice, records, len(api.meta_archs), sha256)
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not laid out as expected ({type(error).__name__}: {error}); {expected}.") from error
+
+
+def is_nats(path: Path) -> bool:
+    """Return whether a path looks like a NATS-Bench folder or single file."""
+    return (path / META).is_file() if path.is_dir() else path.name.endswith(".pickle.pbz2")
+
+
+def read_nats(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: bool = False) -> GroundTruth:
+    """Return the accuracies of a ``NATS-tss-*-simple`` folder, or of the single file, one column per training seed.
+
+    A folder may hold some of the architectures only; then so does the result. The records are interpreted by
+    nats_bench.ArchResults, one at a time: the API object itself would keep every record it has read, tens of gigabytes.
+    Raises DataError when nats_bench is missing, on a damaged file, or when there are no such accuracies.
+    """
+    try:
+        from nats_bench import ArchResults
+    except ImportError as error:
+        raise DataError(f"{path}: reading NATS-Bench files needs nats-bench: pip install nats-bench") from error
+
+    digest = hashlib.sha256()
+    index, records = _nats_records(path, digest, trust_pickle)
+
+    def trials() -> Iterator[tuple[str, dict[str, float]]]:
+        for number, record in records:
+            info = ArchResults.create_from_state_dict(record[str(choice.epochs)])
+            yield index[number], _trials(f"{path}, architecture {number}", info, choice)
+
+    try:
+        return _collect(path, space, choice, trials(), len(index), digest)
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: not laid out as expected ({type(error).__name__}: {error}); expected NATS-Bench topology records."
+        ) from error
+
+
+def _nats_records(path: Path, digest: Any, trust_pickle: bool) -> tuple[list[str], Iterator[tuple[int, Any]]]:
+    """Return the index of text forms and an iterator of numbered records; the digest grows as files are read."""
+    expected = "a NATS-Bench pickle compressed by bzip2"
+
+    def read(file: Path, limit: int) -> Any:
+        try:
+            packed = file.read_bytes()
+            digest.update(hashlib.sha256(packed).digest())
+            unpacker = bz2.BZ2Decompressor()
+            content = unpacker.decompress(packed, limit)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: cannot be read ({error}); expected {expected}.") from error
+        if not unpacker.eof:
+            reason = "truncated" if unpacker.needs_input else f"larger than the expected {limit:,} bytes"
+            raise DataError(f"{file}: {reason}; expected {expected}. Fetch it again.")
+        return load_restricted(content, name=str(file), expected=expected, trust_pickle=trust_pickle)
+
+    whole = read(path / META if path.is_dir() else path, _LONGEST_RECORD if path.is_dir() else -1)
+    if not isinstance(whole, dict) or not isinstance(whole.get("meta_archs"), list):
+        raise DataError(f"{path}: its index has no list 'meta_archs'; expected {expected}.")
+    if path.is_file():
+        return whole["meta_archs"], iter(sorted((whole.get("arch2infos") or {}).items()))
+    named = ((re.fullmatch(r"(\d+)\.pickle\.pbz2", file.name), file) for file in path.iterdir())
+    files = {int(match[1]): file for match, file in named if match}
+    return whole["meta_archs"], ((number, read(files[number], _LONGEST_RECORD)) for number in sorted(files))
+
+
+def _trials(where: str, info: Any, choice: Choice) -> dict[str, float]:
+    """Return seed to last-epoch accuracy of one architecture; empty when it was not trained on the data set."""
+    if choice.trained_on not in info.get_dataset_names():
+        return {}
+    found = {}
+    for seed in info.get_dataset_seeds(choice.trained_on):
+        trial = info.query(choice.trained_on, seed)
+        if trial.get_total_epoch() != choice.epochs:
+            raise DataError(f"{where}: a trial of {trial.get_total_epoch()} epochs among those of {choice.epochs}.")
+        try:
+            found[str(seed)] = float(trial.get_eval(choice.split)["accuracy"])
+        except KeyError as error:
+            raise DataError(f"{where}, {choice.trained_on}, seed {seed}: no result for {error}.") from error
+    return found
+
+
+def _collect(
+    path: Path,
+    space: SearchSpace,
+    choice: Choice,
+    records: Iterable[tuple[str, Mapping[str, float]]],
+    total: int,
+    digest: Any,
+) -> GroundTruth:
+    """Return the table of all records; digest: a hexadecimal text, or a hash that is complete once they are read."""
+    rows: dict[Architecture, Mapping[str, float]] = {}
+    empty = 0
+    for read, (text, trials) in enumerate(records, start=1):
+        try:
+            architecture = space.parse(text)
+        except InvalidArchitecture as error:
+            raise DataError(f"{path}: {error}") from error
+        if architecture in rows:
+            raise DataError(f"{path}: holds the architecture {text} twice.")
+        if trials:
+            rows[architecture] = trials
+        empty += not trials
+        if read % 1000 == 0:
+            _log.info("%s: %s of %s architectures read", path.name, f"{read:,}", f"{total:,}")
+    if not rows:
+        raise DataError(
+            f"{path}: none of its {empty:,} architectures has a {choice.split} accuracy after {choice.epochs} epochs "
+            f"on {choice.trained_on}."
+        )
+    seeds = sorted({seed for trials in rows.values() for seed in trials}, key=lambda seed: (len(seed), seed))
+    matrix = np.array([[trials.get(seed, np.nan) for seed in seeds] for trials in rows.values()])
+    if len(rows) < total:
+        _log.warning("%s: accuracies of %s of %s architectures", path.name, f"{len(rows):,}", f"{total:,}")
+    part = "" if len(rows) == total else f" ({len(rows):,} of {total:,} architectures)"
+    return GroundTruth(
+        space=space.name, dataset=choice.dataset, split=choice.split, epochs=choice.epochs,
+        source=f"{path.name}{part}", sha256=digest if isinstance(digest, str) else digest.hexdigest(),
+        architectures=tuple(rows), trials=matrix, seeds=tuple(seeds),
+    )  # fmt: skip

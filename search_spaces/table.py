@@ -1,0 +1,219 @@
+"""Ground truth as a plain table: CSV, compressed CSV or Parquet.
+
+One row per architecture. Columns: ``architecture`` (the space's text form), and either ``accuracy`` or one column per
+training seed, ``seed_<name>`` or ``accuracy_<name>``. Accuracies are percentages; an empty cell is a seed that does not
+exist. Other columns are ignored. What the numbers are may stand in the table itself: in CSV as a first line
+``# supertau {...}``, in Parquet as schema metadata, as `write_table` leaves it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_spaces.errors import DataError, InvalidArchitecture
+from search_spaces.pickles import sha256_of
+from search_spaces.space import Architecture, SearchSpace
+from search_spaces.truth import GroundTruth
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+_MARK = "# supertau "
+_KEY = b"supertau"
+_UNSTATED = "not stated"
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file name ends as a table's does."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_table(
+    path: Path, space: SearchSpace, dataset: str, *, split: str | None = None, epochs: int | None = None
+) -> GroundTruth:
+    """Return the ground truth of a table, rows in the table's order; see the module for its columns.
+
+    dataset, split, epochs: what the accuracies are. A table that says so itself is held to it, and one that does not
+    is taken at these words (a split that neither states is 'not stated'). Raises DataError with the line (CSV) or row
+    (Parquet) and its content: a column that is missing, an architecture that is unknown or stands twice, a value that
+    is not a percentage, a file that is damaged or truncated.
+    """
+    place = "row" if path.name.lower().endswith(".parquet") else "line"
+    about, header, rows = (_parquet if place == "row" else _csv)(path)
+    for name, asked in (("space", space.name), ("dataset", dataset), ("split", split), ("epochs", epochs)):
+        if asked is not None and about.get(name, asked) != asked:
+            raise DataError(f"{path}: the table says its {name} is {about[name]!r}, not {asked!r}.")
+    key, columns = _columns(path, header)
+    lines: dict[Architecture, int] = {}
+    values: list[list[float]] = []
+    for number, row in rows:
+        where = f"{path}, {place} {number}"
+        if len(row) != len(header):
+            raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
+        try:
+            architecture = space.parse(str(row[key]))
+        except InvalidArchitecture as error:
+            raise DataError(f"{where}: {error}") from error
+        if architecture in lines:
+            raise DataError(f"{where}: {row[key]} stands on {place} {lines[architecture]} already.")
+        lines[architecture] = number
+        values.append([_percent(row[at], f"{where}, column '{header[at]}'") for at in columns.values()])
+        if all(math.isnan(value) for value in values[-1]):
+            raise DataError(f"{where}: no accuracy for {row[key]}.")
+    if not lines:
+        raise DataError(f"{path}: the table has no rows.")
+    if len(lines) != about.get("architectures", len(lines)):
+        raise DataError(f"{path}: {len(lines):,} rows of {about['architectures']}; the file is truncated.")
+    trials = np.array(values, dtype=np.float64)
+    if np.nanmax(trials) <= 1:
+        raise DataError(f"{path}: no accuracy is above 1, so they look like fractions; percentages are expected.")
+    return GroundTruth(
+        space=space.name, dataset=dataset, split=split or about.get("split", _UNSTATED),
+        epochs=about.get("epochs") if epochs is None else epochs, source=str(about.get("source", path.name)),
+        sha256=sha256_of(path), architectures=tuple(lines), trials=trials, seeds=tuple(columns),
+    )  # fmt: skip
+
+
+def write_table(truth: GroundTruth, path: Path, space: SearchSpace) -> None:
+    """Write ground truth so that read_table returns the same numbers, seeds, split, epochs and source.
+
+    path: ends in .csv, .csv.gz or .parquet; replaced at once when it exists. Same truth, same bytes.
+    """
+    if not is_table(path):
+        raise DataError(f"{path}: a table's name ends in {', '.join(SUFFIXES)}.")
+    about = {**truth.describe(), "source_sha256": truth.sha256}
+    for name in ("sha256", "seeds"):
+        del about[name]
+    header = ["architecture", *(name if name == "accuracy" else f"seed_{name}" for name in truth.seeds)]
+    texts = [space.format(architecture) for architecture in truth.architectures]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        if path.name.lower().endswith(".parquet"):
+            _write_parquet(partial, about, header, texts, truth)
+        else:
+            content = io.StringIO()
+            content.write(f"{_MARK}{json.dumps(about, sort_keys=True)}\n")
+            writer = csv.writer(content, lineterminator="\n")
+            writer.writerow(header)
+            for text, trials in zip(texts, truth.trials.tolist(), strict=True):
+                writer.writerow([text, *("" if math.isnan(value) else repr(value) for value in trials)])
+            data = content.getvalue().encode()
+            # a time stamp in the gzip header would make every write different
+            partial.write_bytes(gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_parquet(
+    path: Path, about: dict[str, object], header: list[str], texts: list[str], truth: GroundTruth
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.array(texts), *(pa.array(column, from_pandas=True) for column in truth.trials.T.copy())]
+    table = pa.Table.from_arrays(columns, names=header)
+    pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)}), path)
+
+
+def _csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.name.lower().endswith(".gz") else content).decode("utf-8-sig")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise _unreadable(path, "CSV", error) from error
+    about: dict[str, Any] = {}
+    skipped = 0
+    lines = text.splitlines()
+    while skipped < len(lines) and (not lines[skipped].strip() or lines[skipped].startswith("#")):
+        if lines[skipped].startswith(_MARK):
+            about = _about(path, lines[skipped].removeprefix(_MARK))
+        skipped += 1
+    reader = csv.reader(lines[skipped:], strict=True)
+    header = [name.strip() for name in next(reader, [])]
+
+    def rows() -> Iterator[tuple[int, list[Any]]]:
+        try:
+            for row in reader:
+                if row:
+                    yield reader.line_num + skipped, row
+        except csv.Error as error:
+            raise _unreadable(path, f"CSV (line {reader.line_num + skipped})", error) from error
+
+    return about, header, rows()
+
+
+def _parquet(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, "Parquet", error) from error
+    stored = (table.schema.metadata or {}).get(_KEY)
+    about = _about(path, stored.decode()) if stored else {}
+    columns: Iterable[list[Any]] = [column.to_pylist() for column in table.columns]
+    return about, list(table.column_names), enumerate((list(row) for row in zip(*columns, strict=True)), start=1)
+
+
+def _about(path: Path, text: str) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except ValueError as error:
+        raise _unreadable(path, "a table whose description is JSON", error) from error
+    if not isinstance(about, dict):
+        raise DataError(f"{path}: the table's description is not a JSON object.")
+    return about
+
+
+def _columns(path: Path, header: list[str]) -> tuple[int, dict[str, int]]:
+    """Return the position of the architectures and, by seed name, those of the accuracies."""
+    held = f"The table has: {', '.join(header) or 'no columns'}."
+    if len(set(header)) != len(header):
+        raise DataError(f"{path}: a column name stands twice. {held}")
+    if "architecture" not in header:
+        raise DataError(f"{path}: no column 'architecture'. {held}")
+    seeds: dict[str, int] = {}
+    for at, name in enumerate(header):
+        prefix, _, seed = name.partition("_")
+        if prefix in ("seed", "accuracy") and seed:
+            if seed in seeds:
+                raise DataError(f"{path}: two columns for the seed '{seed}'. {held}")
+            seeds[seed] = at
+    if "accuracy" in header:
+        if seeds:
+            raise DataError(f"{path}: give either 'accuracy' or one column per seed, not both. {held}")
+        seeds["accuracy"] = header.index("accuracy")
+    if not seeds:
+        raise DataError(f"{path}: no column 'accuracy', 'seed_<name>' or 'accuracy_<name>'. {held}")
+    return header.index("architecture"), seeds
+
+
+def _percent(cell: object, where: str) -> float:
+    """Return an accuracy, NaN for an empty cell."""
+    text = "" if cell is None else str(cell).strip()
+    if text.lower() in ("", "nan"):
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        raise DataError(f"{where}: '{text}' is not a number.") from None
+    if not 0 <= value <= 100:
+        raise DataError(f"{where}: {text} is not a percentage between 0 and 100.")
+    return value
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read as {kind} ({type(error).__name__}: {error}); is the file complete?")

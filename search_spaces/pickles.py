@@ -128,7 +128,7 @@ def load_pth(path: Path, *, expected: str = "a file written by torch.save", trus
         try:
             return _without_tensors(path)
         except _Refused:
-            names: list[Any] = [(target, f"{module}.{attribute}") for (module, attribute), target in NUMPY_SCALARS.items()]
+            names: list[Any] = [(target, ".".join(place)) for place, target in NUMPY_SCALARS.items()]
             with torch.serialization.safe_globals(names):
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # as above; torch adds its own kinds

@@ -81,7 +81,7 @@ def read_table(
         space=space.name, dataset=dataset, split=split or about.get("split", _UNSTATED),
         epochs=about.get("epochs") if epochs is None else epochs, source=str(about.get("source", path.name)),
         sha256=sha256_of(path), architectures=tuple(lines), trials=trials, seeds=tuple(columns),
-    )  # fmt: skip
+    )
 
 
 def write_table(truth: GroundTruth, path: Path, space: SearchSpace) -> None:

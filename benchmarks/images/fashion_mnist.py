@@ -54,18 +54,23 @@ class FashionMnist(ImageSource):
         "or put the four files into fashion-mnist/ of the cache folder."
     )
 
-    def files(self, split: str, folder: Path) -> tuple[Path, Path]:
+    def files(self, split: str, folder: Path) -> list[Path]:
         """Return the image and the label file of a split; raise DataError when one is missing."""
         names = (f"{_PREFIX[split]}-images-idx3-ubyte", f"{_PREFIX[split]}-labels-idx1-ubyte")
         places = (folder / "fashion-mnist", DEBIAN_FOLDER)
         for place in places:
             found = [next((p for p in (place / n, place / f"{n}.gz") if p.is_file()), None) for n in names]
-            if found[0] is not None and found[1] is not None:
-                return found[0], found[1]
+            present = [path for path in found if path is not None]
+            if len(present) == len(names):
+                return present
         raise DataError(
             f"images '{self.name}' ({split}): expected {names[0]} and {names[1]} (or .gz) in one of "
             f"{', '.join(map(str, places))}. {self.fetch}"
         )
+
+    def has_checksums(self, split: str, folder: Path) -> bool:
+        """Return True: every file has one."""
+        return True
 
     def read(self, split: str, folder: Path) -> Loaded:
         """Return the images and labels of a split."""
@@ -73,15 +78,6 @@ class FashionMnist(ImageSource):
         images = read_idx(image_file, 3, self.fetch, self.checksums)
         labels = read_idx(label_file, 1, self.fetch, self.checksums)
         return torch.from_numpy(images[:, None]), torch.from_numpy(labels.astype(np.int64))
-
-    def missing(self, folder: Path) -> str | None:
-        """Return which files are not there, or None."""
-        try:
-            for split in self.counts:
-                self.files(split, folder)
-        except DataError as error:
-            return str(error)
-        return None
 
 
 def read_idx(path: Path, dimensions: int, again: str, checksums: Mapping[str, str]) -> npt.NDArray[np.uint8]:

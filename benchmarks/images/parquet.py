@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +17,9 @@ import torch
 from PIL import Image
 
 from benchmarks.cache import digest, is_writable, user_cache_folder
+from benchmarks.files import write_atomically
 from benchmarks.images.source import Loaded
-from search_spaces.errors import DataError
+from search_spaces.errors import DataError, SupertauError
 
 Pixels = npt.NDArray[np.uint8]
 _SHARD = re.compile(r"-of-(\d+)\.parquet$")
@@ -124,14 +123,10 @@ def _read_kept(path: Path, shape: tuple[int, ...]) -> Pixels | None:
 
 def _keep(path: Path, pixels: Pixels) -> None:
     """Write pixels for the next time; a full disk is no reason to fail, as they are in memory already."""
-    partial = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-            partial = Path(file.name)
+
+    def save(part: Path) -> None:
+        with part.open("wb") as file:
             np.save(file, pixels)
-        os.replace(partial, path)
-    except OSError:
-        if partial is not None:
-            with suppress(OSError):
-                partial.unlink()
+
+    with suppress(SupertauError, OSError):
+        write_atomically(path, save)

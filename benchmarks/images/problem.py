@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.cache import cache_folder
 from benchmarks.images.source import IMAGES, Loaded
-from benchmarks.images.split import Size, split
+from benchmarks.images.split import Rows, Size, choose, split
 from estimators.augment import resize
 from estimators.problem import ImageSet
 from search_spaces.errors import DataError
@@ -35,30 +35,27 @@ def load_problem_images(
     """
     if validation_split not in ("train", "test"):
         raise DataError(f"validation_split is 'train' or 'test', got '{validation_split}'.")
-    source = IMAGES.resolve(name)
+    source = IMAGES.resolve(name)()
     folder = data if data is not None else cache_folder()
-    official, labels = _read_once(name, "train", size, folder)
-    held_out: Loaded | None = None
-    if validation_split == "test":
-        if "test" not in source.counts:
-            raise DataError(f"images '{name}' have no official test split; leave validation_split at 'train'.")
-        held_out = _read_once(name, "test", size, folder)
+    if validation_split == "test" and "test" not in source.counts:
+        raise DataError(f"images '{name}' have no official test split; leave validation_split at 'train'.")
 
-    def image_set(title: str, loaded: Loaded, rows: torch.Tensor) -> ImageSet:
-        images, numbers = loaded
+    def image_set(title: str, part: str, rows: Rows) -> ImageSet:
+        images, labels = _read_once(name, part, size, folder)
+        chosen = torch.from_numpy(rows)
         return ImageSet(
-            title, images[rows], numbers[rows], source.classes, source.mean, source.std,
-            source().augmentation_at(images.shape[-1]),
+            title, images[chosen], labels[chosen], source.classes, source.mean, source.std,
+            source.augmentation_at(images.shape[-1]),
         )
 
-    if held_out is None:
-        rows, other = (torch.from_numpy(part) for part in split(labels.numpy(), train, validation, seed))
-        return image_set(name, (official, labels), rows), image_set(name, (official, labels), other)
-    rows = _some(labels, train, seed, f"training images of '{name}'")
-    other = _some(held_out[1], validation, seed, f"official test images of '{name}'")
+    labels = _read_once(name, "train", size, folder)[1].numpy()
+    if validation_split == "train":
+        rows, held_out = split(labels, train, validation, seed)
+        return image_set(source.name, "train", rows), image_set(source.name, "train", held_out)
+    test_labels = _read_once(name, "test", size, folder)[1].numpy()
     return (
-        image_set(name, (official, labels), rows),
-        image_set(f"{name} ({source.test_title})", held_out, other),
+        image_set(source.name, "train", choose(labels, train, seed)),
+        image_set(f"{source.name} ({source.test_title})", "test", choose(test_labels, validation, seed)),
     )
 
 
@@ -67,13 +64,3 @@ def _read_once(name: str, part: str, size: int | None, folder: Path) -> Loaded:
     source = IMAGES.resolve(name)()
     images, labels = source.load(part, folder)
     return resize(images, size or source.size), labels
-
-
-def _some(labels: torch.Tensor, size: Size, seed: int, what: str) -> torch.Tensor:
-    """Return class-balanced rows of one part on its own; None takes all."""
-    available = len(labels)
-    if size is None or size == available:
-        return torch.arange(available)
-    if not isinstance(size, float) and not 1 <= size <= available:
-        raise DataError(f"{size} {what} were asked for, expected 1 to {available}.")
-    return torch.from_numpy(split(labels.numpy(), size, None, seed)[0])

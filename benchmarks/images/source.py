@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +42,21 @@ class ImageSource(ABC):
     def read(self, split: str, folder: Path) -> Loaded:
         """Return the images and labels of an official split; raise DataError for a missing or damaged file."""
 
+    def files(self, split: str, folder: Path) -> list[Path]:
+        """Return the files `read` would read, [] when none are needed; raise DataError when one is missing."""
+        return []
+
+    def has_checksums(self, split: str, folder: Path) -> bool:
+        """Return whether the files of a split have known checksums, which `read` then enforces."""
+        return False
+
     def missing(self, folder: Path) -> str | None:
-        """Return what is not there and how to get it, or None when `read` has its files."""
+        """Return what is not there and how to get it, or None when every split has its files."""
+        try:
+            for split in self.counts:
+                self.files(split, folder)
+        except DataError as error:
+            return str(error)
         return None
 
     def load(self, split: str, folder: Path) -> Loaded:
@@ -66,6 +80,12 @@ class ImageSource(ABC):
             raise DataError(
                 f"images '{self.name}' ({split}) in {folder}: expected labels 0..{self.classes - 1}, got "
                 f"{f'{int(labels.min())}..{int(labels.max())}' if len(labels) else 'no image at all'}. {self.fetch}"
+            )
+        if len(images) != self.counts[split]:
+            warnings.warn(
+                f"images '{self.name}' ({split}) in {folder}: {len(images):,} images, the official split has "
+                f"{self.counts[split]:,}; results are not comparable with others.",
+                stacklevel=2,
             )
         return images, labels
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,42 +15,54 @@ Size = int | float | None
 
 
 def split(labels: npt.ArrayLike, train: Size = None, validation: Size = None, seed: int = 0) -> tuple[Rows, Rows]:
-    """Return disjoint train and validation rows, each in a random order fixed by the seed.
+    """Return disjoint train and validation rows, in an order fixed by the seed.
 
-    labels: (N,) class numbers. Sizes that are both None are half and half; one None is the rest. In each part the
-    classes' counts differ by at most 1; where a class has too few images, it is short in both parts in the same
-    proportion, and the other classes make up for it. Raises DataError for sizes the images cannot give.
+    labels: (N,) class numbers. Sizes that are both None are half and half; one None is the rest. In each part, and in
+    each beginning of a part, the classes' counts differ by at most 1; where a class has too few images, it is short in
+    both parts in the same proportion, and the other classes make up for it. Raises DataError for sizes the images
+    cannot give.
     """
     labels = np.asarray(labels)
-    sizes = _sizes(len(labels), train, validation)
+    return _draw(labels, *_sizes(len(labels), train, validation), seed)
+
+
+def choose(labels: npt.ArrayLike, size: Size, seed: int = 0) -> Rows:
+    """Return rows of one class-balanced part, as `split` does; None is all rows. Raises DataError for a bad size."""
+    labels = np.asarray(labels)
+    available = len(labels)
+    wanted = available if size is None else _count(size, available, "image")
+    if not 1 <= wanted <= available:
+        raise DataError(f"{wanted} images were asked for, expected 1 to {available}.")
+    return _draw(labels, wanted, 0, seed)[0]
+
+
+def _draw(labels: npt.NDArray[Any], one: int, two: int, seed: int) -> tuple[Rows, Rows]:
     rng = np.random.default_rng(seed)
     classes, membership = np.unique(labels, return_inverse=True)
     order = rng.permutation(len(classes))
     members = [rng.permutation(np.flatnonzero(membership == k)) for k in range(len(classes))]
 
-    both = _even(np.array([len(m) for m in members]), sum(sizes), order)
-    first = _share(both, sizes[0], order)
+    both = _even(np.array([len(m) for m in members]), one + two, order)
+    first = _share(both, one, order)
     parts = (
         [m[:a] for m, a in zip(members, first, strict=True)],
         [m[a:b] for m, a, b in zip(members, first, both, strict=True)],
     )
-    one, two = (rng.permutation(np.concatenate(part)).astype(np.int64) for part in parts)
-    return one, two
+    return _in_turn(parts[0], rng), _in_turn(parts[1], rng)
+
+
+def _in_turn(groups: list[Rows], rng: np.random.Generator) -> Rows:
+    """Return the rows of all groups, one of each in every round, the rounds in random order."""
+    rows = np.concatenate(groups)
+    turn = np.concatenate([np.arange(len(group)) for group in groups])
+    return rows[np.lexsort((rng.random(len(rows)), turn))].astype(np.int64)
 
 
 def _sizes(available: int, train: Size, validation: Size) -> tuple[int, int]:
     """Resolve sizes to numbers of images, train and validation."""
 
-    def count(size: Size, part: str) -> int | None:
-        if size is None or isinstance(size, bool):
-            return None
-        if isinstance(size, float):
-            if not 0 < size < 1:
-                raise DataError(f"{part} share must lie between 0 and 1, got {size:g}; a count is an int.")
-            return round(size * available)
-        return int(size)
-
-    one, two = count(train, "train"), count(validation, "validation")
+    one = None if train is None else _count(train, available, "train")
+    two = None if validation is None else _count(validation, available, "validation")
     if one is None and two is None:
         one = available // 2
     one = available - two if one is None and two is not None else one
@@ -60,6 +74,14 @@ def _sizes(available: int, train: Size, validation: Size) -> tuple[int, int]:
             f"least 1 image, and together at most {available}."
         )
     return one, two
+
+
+def _count(size: int | float, available: int, part: str) -> int:
+    if isinstance(size, float):
+        if not 0 < size < 1:
+            raise DataError(f"{part} share must lie between 0 and 1, got {size:g}; a count is an int.")
+        return round(size * available)
+    return int(size)
 
 
 def _even(capacity: Rows, total: int, order: Rows) -> Rows:

@@ -93,7 +93,7 @@ class TauB:
             twice += np.einsum("ib,ib->b", weights, sign.astype(np.float64) @ weights)
         total = counts.sum(axis=0) ** 2
         untied = [np.maximum(total - (g.sizes(counts) ** 2).sum(axis=0), 0) for g in self.groups]
-        return _divide(twice, np.sqrt(untied[0]) * np.sqrt(untied[1]))
+        return _divide(twice, np.sqrt(untied[0] * untied[1]))
 
 
 def _signs(values: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
@@ -115,5 +115,5 @@ def correlation(x: Floats, y: Floats, counts: Floats) -> Floats:
     spread = [(wx * x).sum(axis=0), (y * counts * y).sum(axis=0)]
     # A resample of equal values has rounding errors instead of no spread.
     scale = [1e-24 * total * np.square(v).max(axis=0) for v in (x, y)]
-    norm = np.where((spread[0] > scale[0]) & (spread[1] > scale[1]), np.sqrt(spread[0]) * np.sqrt(spread[1]), 0.0)
+    norm = np.where((spread[0] > scale[0]) & (spread[1] > scale[1]), np.sqrt(spread[0] * spread[1]), 0.0)
     return _divide((wx * y).sum(axis=0), norm)

@@ -28,16 +28,17 @@ def report(
     view: str | None = None,
     figures: bool = True,
 ) -> list[Path]:
-    """Write leaderboard.{md,csv,tex,html}, runs.csv and figures/*.{png,pdf} of the runs in `folder`/runs; return the paths.
+    """Write leaderboard.{md,csv,tex,html}, runs.csv and figures/*.{png,pdf}; return the paths.
 
-    truth, columns, view: as `leaderboard`. figures: False leaves them out, of the page too. Raises SupertauError when
-    the folder holds no run, UnknownName for a truth, column or view no run has, OSError where `out` cannot be written.
+    folder: results folder, whose runs are in `folder`/runs. truth, columns, view: as `leaderboard`. figures: False
+    leaves them out, of the page too. Raises SupertauError when the folder holds no run or `out`
+    cannot be written, UnknownName for a truth, column or view no run has.
     """
     runs = load_runs(folder)
     if not runs:
         raise SupertauError(
-            f"no runs in '{folder / 'runs'}'. Make some with `supertau run --preset quick`, or judge scores made elsewhere with "
-            "`supertau score FILE`; `make leaderboard` does all of it."
+            f"no runs in '{folder / 'runs'}'. Make some with `supertau run --preset quick`, or judge scores "
+            "made elsewhere with `supertau score FILE`; `make leaderboard` sets up and runs every estimator."
         )
     tables = leaderboard(runs, truth=truth, columns=columns, view=view)
     drawn = {place: list(plots(table)) if figures else [] for place, table in enumerate(tables)}
@@ -49,5 +50,5 @@ def report(
         write_atomically(out / "leaderboard.html", page(tables, drawn)),
     ]
     for plot in (p for of_table in drawn.values() for p in of_table):
-        written += save(plot.figure, out / "figures", plot.name)
+        written += save(plot.figure, out / "figures", plot.name, plot.png)
     return written

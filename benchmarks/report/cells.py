@@ -57,10 +57,13 @@ def summarise(entries: Sequence[Mapping[str, Any]]) -> Cell:
     reasons = sorted({reason.removeprefix("undefined: ") for reason in missing})
     sizes = [int(e["n"]) for e in entries if finite(e.get("n")) is not None]
     common: dict[str, Any] = {
-        "undefined": "; ".join(reasons) or None, "values": tuple(values), "runs": len(entries),
-        "chance": mean([e.get("chance") for e in entries]), "ceiling": mean([e.get("ceiling") for e in entries]),
+        "undefined": "; ".join(reasons) or None,
+        "values": tuple(values),
+        "runs": len(entries),
+        "chance": mean([e.get("chance") for e in entries]),
+        "ceiling": mean([e.get("ceiling") for e in entries]),
         "n": min(sizes) if sizes else None,
-    }  # fmt: skip
+    }
     if not values:
         return Cell(value=None, **{**common, "undefined": common["undefined"] or "no run"})
     summary = runs_summary(values)
@@ -70,9 +73,13 @@ def summarise(entries: Sequence[Mapping[str, Any]]) -> Cell:
     low, high = mean([e.get("low") for e in entries]), mean([e.get("high") for e in entries])
     known = low is not None and high is not None
     return Cell(
-        summary.mean, sd=summary.sd, low=low if known else None, high=high if known else None,
-        interval="pool" if known else "none", **common,
-    )  # fmt: skip
+        summary.mean,
+        sd=summary.sd,
+        low=low if known else None,
+        high=high if known else None,
+        interval="pool" if known else "none",
+        **common,
+    )
 
 
 def number(value: float | None, digits: int = 3) -> str:

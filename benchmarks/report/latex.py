@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 from benchmarks.report.cells import DASH, MINUS, Cell, duration, number, quantity
@@ -15,11 +17,24 @@ SYMBOLS = {
     "|": r"\textbar{}", '"': "''", "τ": r"$\tau$", "±": r"$\pm$", MINUS: "$-$", DASH: "--",
     "—": "---", "\N{MULTIPLICATION SIGN}": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "▽": r"$\nabla$",
 }  # fmt: skip
+GREEK = {
+    "GAMMA": "gamma", "DELTA": "delta", "THETA": "theta", "LAMDA": "lambda", "XI": "xi", "PI": "pi", "SIGMA": "sigma",
+    "PHI": "phi", "PSI": "psi", "OMEGA": "omega",
+}  # fmt: skip
+"""Letters that LaTeX has as a capital too, by their name in Unicode."""
 
 
 def escape(text: str) -> str:
-    """Return text as LaTeX prints it; letters beyond Latin become their code point, which pdflatex can print."""
-    return "".join(SYMBOLS.get(c) or (c if ord(c) < 0x180 else f"[U+{ord(c):04X}]") for c in " ".join(text.split()))
+    """Return text as LaTeX prints it: Greek as mathematics, what pdflatex cannot print as its code point."""
+    return "".join(SYMBOLS.get(c) or (c if ord(c) < 0x180 else _foreign(c)) for c in " ".join(text.split()))
+
+
+def _foreign(letter: str) -> str:
+    found = re.fullmatch(r"GREEK (CAPITAL|SMALL) LETTER ([A-Z]+)", unicodedata.name(letter, ""))
+    if found is None or found[2] not in GREEK:
+        return f"[U+{ord(letter):04X}]"
+    name = GREEK[found[2]]
+    return rf"$\{name if found[1] == 'SMALL' else name.capitalize()}$"
 
 
 def latex(tables: Sequence[Table]) -> str:
@@ -31,10 +46,13 @@ def latex(tables: Sequence[Table]) -> str:
 def _table(table: Table, number_of_table: int) -> list[str]:
     shown = shown_metrics(table)
     columns = ["Estimator", f"τ ({table.view})", "95 % interval", "over", "sd", "seeds", f"τ ({table.other_view})"]
-    columns += [metric_label(k) + ('' if v == table.view else f', {v}') for v, k in shown] + ["train images", "train time"]
-    notes = [escape(table.caption), "Italic rows are references."]
+    columns += [metric_label(k).partition(" (")[0] for _, k in shown] + ["train images", "train time"]
+    notes = [escape(f"{table.task.title}. {table.caption}"), "Italic rows are references."]
     if any(r.verdict is False for r in table.rows) and table.floor is not None:
         notes.append(f"{escape('▽')}: interval not above the best free baseline, {escape(table.floor.label)}.")
+    variants = [metric_label(k) + f", view '{v}'" * (v != table.view) for v, k in shown if ":" in k or v != table.view]
+    if variants:
+        notes.append(escape("; ".join(variants)) + ".")
     below: dict[str, None] = {}
     body = [_line(row, table, shown, below) for row in table.rows]
     notes += [f"Undefined: {escape(reason)}." for reason in below]
@@ -42,10 +60,21 @@ def _table(table: Table, number_of_table: int) -> list[str]:
     if failed:
         notes.append("Runs without a result: " + "; ".join(failed) + ".")
     return [
-        r"\begin{table}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3.5pt}", rf"\caption{{{' '.join(notes)}}}",
-        rf"\label{{tab:leaderboard-{number_of_table}}}", rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\toprule",
-        " & ".join(map(escape, columns)) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}", r"\end{table}",
-    ]  # fmt: skip
+        r"\begin{table}",
+        r"\centering",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{3.5pt}",
+        rf"\caption{{{' '.join(notes)}}}",
+        rf"\label{{tab:leaderboard-{number_of_table}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        r"\toprule",
+        " & ".join(map(escape, columns)) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
 
 
 def _line(row: Row, table: Table, shown: Sequence[tuple[str, str]], below: dict[str, None]) -> str:
@@ -65,10 +94,16 @@ def _line(row: Row, table: Table, shown: Sequence[tuple[str, str]], below: dict[
         name += f" {escape('▽')}"
     interval = f"[{number(tau.low)}, {number(tau.high)}]" if tau and tau.low is not None else DASH
     parts = [
-        name, value(tau), escape(interval), escape(SHORT[tau.interval] if tau else DASH), escape(number(tau.sd) if tau else DASH),
-        str(len(row.seeds)) if row.seeds else "--", value(row.cell(table.other_view, TAU)),
+        name,
+        value(tau),
+        escape(interval),
+        escape(SHORT[tau.interval] if tau else DASH),
+        escape(number(tau.sd) if tau else DASH),
+        str(len(row.seeds)) if row.seeds else "--",
+        value(row.cell(table.other_view, TAU)),
         *(value(row.cell(v, k), digits_of(k)) for v, k in shown),
-        escape(quantity(row.cost.get("train_images"))), escape(duration(row.cost.get("train_seconds"))),
-    ]  # fmt: skip
+        escape(quantity(row.cost.get("train_images"))),
+        escape(duration(row.cost.get("train_seconds"))),
+    ]
     # a first cell starting with a bracket would be read as the option of the line break before it
     return " & ".join(parts) + r" \\" if not parts[0].startswith("[") else "{}" + " & ".join(parts) + r" \\"

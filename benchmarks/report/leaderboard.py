@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,13 @@ SHOWN = ("p_at_top_5pct", "hits_at_10", "local_tau_at_10")
 """Metrics beside tau in the printed tables, in their first variant; the CSV holds every metric and variant."""
 OTHER_VIEW = {"all": "unique", "unique": "all", "connected": "all"}
 COSTS = (
-    "train_images", "score_images", "train_seconds", "score_seconds", "peak_memory_bytes", "supernet_parameters",
-)  # fmt: skip
+    "train_images",
+    "score_images",
+    "train_seconds",
+    "score_seconds",
+    "peak_memory_bytes",
+    "supernet_parameters",
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Table:
     n: int | None
     floor: Row | None
     ceiling: float | None
+    network: str = ""
+    repeated: int = 0
 
     @property
     def other_view(self) -> str:
@@ -97,21 +104,27 @@ class Table:
         p = self.provenance
         seeds = p.get("seeds") or []
         known = [
-            ("data set", p.get("dataset") or self.task.truth), ("split", p.get("split")), ("epochs", p.get("epochs")),
+            ("data set", p.get("dataset") or self.task.truth),
+            ("split", p.get("split")),
+            ("epochs", p.get("epochs")),
             ("source", p.get("source")),
-        ]  # fmt: skip
+        ]
         truth = ", ".join(f"{name} {value}" for name, value in known if value is not None)
         if seeds:
             truth += f", mean over training seeds {', '.join(map(str, seeds))} (those that exist for an architecture)"
         count = "an unknown number of" if self.n is None else f"{self.n:,}"
         kind = {
-            "all": "isomorphic architectures counted apart", "unique": "one representative per isomorphism class",
+            "all": "isomorphic architectures counted apart",
+            "unique": "one representative per isomorphism class",
             "connected": "only architectures with a path from input to output",
-        }.get(self.view, "")  # fmt: skip
+        }.get(self.view, "")
         pool = f"pool '{self.task.pool}'" if self.task.pool else "pool as recorded"
+        extra = f" {self.network}." if self.network else ""
+        if self.repeated:
+            extra += f" {self.repeated} earlier run(s) of a configuration run again are left out."
         return (
-            f"{self.task.title}. Ground truth: {truth}. Ranked: {count} architectures, {pool}, "
-            f"view '{self.view}'{f' ({kind})' if kind else ''}."
+            f"Ground truth: {truth}. Ranked: {count} architectures, {pool}, "
+            f"view '{self.view}'{f' ({kind})' if kind else ''}.{extra}"
         )
 
     @property
@@ -121,7 +134,11 @@ class Table:
 
 
 def leaderboard(
-    runs: Sequence[Run], *, truth: str | None = None, columns: Sequence[str] | str | None = None, view: str | None = None
+    runs: Sequence[Run],
+    *,
+    truth: str | None = None,
+    columns: Sequence[str] | str | None = None,
+    view: str | None = None,
 ) -> list[Table]:
     """Return one table per task.
 
@@ -152,17 +169,34 @@ def _table(task: Task, runs: Sequence[Run], view: str, columns: Sequence[str] | 
     rows += _reference(rows, "chance", "Random order")
     counts = Counter(c.n for r in rows if (c := r.cell(view, TAU)) and c.n is not None)
     n = counts.most_common(1)[0][0] if counts else None
-    free = [r for r in rows if r.role == "baseline" and r.tau(view) is not None]
-    floor = max(free, key=lambda r: r.tau(view) or 0.0, default=None)
-    top = [r.tau(view) for r in rows if r.role == "ceiling"]
-    judged = [_judge(r, view, floor, n) for r in rows]
-    judged.sort(key=lambda r: (r.tau(view) is None, -(r.tau(view) or 0.0), r.label, not r.primary, r.column))
-    provenance = next((r.record["truths"][task.truth] for r in runs if task.truth in (r.record.get("truths") or {})), {})
+    rows.sort(key=lambda r: (r.tau(view) is None, -(r.tau(view) or 0.0), r.label, not r.primary, r.column))
+    free = [r for r in rows if r.role == "baseline" and r.primary and r.tau(view) is not None]
+    judged = [_judge(r, view, free[0] if free else None, n) for r in rows]
+    provenance: Mapping[str, Any] = next(
+        (r.record["truths"][task.truth] for r in runs if task.truth in (r.record.get("truths") or {})), {}
+    )
     failures = tuple(_failure(r.record) for r in runs if r.record["status"] != "finished")
     return Table(
-        task, view, tuple(judged), failures, provenance, tuple(r for g in finished.values() for r in g), n, floor,
-        mean(top),
-    )  # fmt: skip
+        task,
+        view,
+        tuple(judged),
+        failures,
+        provenance,
+        tuple(r for g in finished.values() for r in g),
+        n,
+        floor=judged[rows.index(free[0])] if free else None,
+        ceiling=mean([r.tau(view) for r in rows if r.role == "ceiling"]),
+        network=_network(r for g in finished.values() for r in g),
+        repeated=sum(r.record["status"] == "finished" for r in runs) - sum(map(len, finished.values())),
+    )
+
+
+def _network(runs: Iterable[Run]) -> str:
+    """Say how large the supernets and their images are, where all estimators agree."""
+    names = (("channels", "C"), ("cells", "N"), ("image_size", "image side"))
+    configs = [r.record["config"] for r in runs if r.record.get("role") == "estimator"]
+    found = {", ".join(f"{short} = {c[key]}" for key, short in names if c.get(key) is not None) for c in configs}
+    return f"Supernets: {found.pop()}" if len(found) == 1 and "" not in found else ""
 
 
 def _labels(finished: Mapping[str, Sequence[Run]]) -> dict[str, str]:
@@ -196,14 +230,20 @@ def _rows(task: Task, label: str, members: Sequence[Run], columns: Sequence[str]
                     entries.setdefault((str(m["view"]), str(m["key"])), []).append(m)
         rows.append(
             Row(
-                label, str(first["config"].get("estimator") or label), str(first.get("role") or "estimator"), column,
-                column == offered[0], str(first.get("source") or ""), str(first.get("group") or ""),
-                tuple(seed_of(r.record) for r in members), tuple(r.record["run_id"] for r in members),
+                label,
+                str(first["config"].get("estimator") or label),
+                str(first.get("role") or "estimator"),
+                column,
+                column == offered[0],
+                str(first.get("source") or ""),
+                str(first.get("group") or ""),
+                tuple(seed_of(r.record) for r in members),
+                tuple(r.record["run_id"] for r in members),
                 {k: summarise(v) for k, v in entries.items()},
                 {k: mean([(r.record.get("cost") or {}).get(k) for r in members]) for k in COSTS},
                 tuple(sorted({str((r.record.get("environment") or {}).get("device") or "unknown") for r in members})),
             )
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -249,4 +289,3 @@ def _failure(record: Mapping[str, Any]) -> Failure:
     if where:
         message += f" ({', '.join(where)})"
     return Failure(record["run_id"], title_of(record), seed_of(record), str(record["status"]), message)
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
+from benchmarks.report.checks import disagreements
 from benchmarks.report.labels import digits_of, metric_label, shown_metrics
 from benchmarks.report.leaderboard import TAU, Row, Table
 from benchmarks.report.notes import SHORT, method_notes
@@ -44,11 +45,15 @@ def markdown(tables: Sequence[Table]) -> str:
             bar = number(table.floor.tau(table.view))
             lines += [f"▽ interval not above the best free baseline, {escape(table.floor.label)} (τ {bar}).", ""]
         lines += [
-            "Rows in *italics* are references: the noise ceiling, rankings that cost no training, and random order.", ""
-        ]  # fmt: skip
+            "Rows in *italics* are references: the noise ceiling, rankings that cost no training, and random order.",
+            "",
+        ]
+        lines += [f"**Warning:** {escape(text)}\n" for text in disagreements(table)]
         if table.failures:
             lines += ["**Runs without a result**", ""]
-            lines += [f"- {escape(f.label)}, seed {f.seed} ({escape(f.run_id)}): {escape(f.message)}" for f in table.failures]
+            lines += [
+                f"- {escape(f.label)}, seed {f.seed} ({escape(f.run_id)}): {escape(f.message)}" for f in table.failures
+            ]
             lines.append("")
     lines += ["## How to read this", ""]
     lines += [f"- **{term}.** {text}" for term, text in method_notes(tables)]
@@ -57,21 +62,40 @@ def markdown(tables: Sequence[Table]) -> str:
 
 def _grid(table: Table) -> list[str]:
     shown = shown_metrics(table)
-    head = ["#", "Estimator", "Score column", f"τ ({table.view}) [95 %]", "interval", "over seeds", f"τ ({table.other_view})"]
-    head += [metric_label(k) + ('' if v == table.view else f', {v}') for v, k in shown]
+    head = [
+        "#",
+        "Estimator",
+        "Score column",
+        f"τ ({table.view}) [95 %]",
+        "interval",
+        "over seeds",
+        f"τ ({table.other_view})",
+    ]
+    head += [metric_label(k) + ("" if v == table.view else f", {v}") for v, k in shown]
     head += ["train images", "scoring images", "train", "score", "device", "memory", "supernet parameters", "note"]
     grid = [head, ["--:", ":--", ":--", *["--:"] * (len(head) - 4), ":--"]]
     for place, row in zip(ranks(table.rows, table.view), table.rows, strict=True):
         tau = row.cell(table.view, TAU)
         name = f"*{escape(row.label)}* (reference)" if row.reference else f"**{escape(row.label)}**"
         c = row.cost
-        grid.append([
-            place, name + (" ▽" if row.verdict is False else ""), escape(row.column) or DASH, escape(cell_text(tau)),
-            SHORT[tau.interval] if tau else DASH, over_seeds(tau),
-            escape(cell_text(row.cell(table.other_view, TAU), interval=False)),
-            *(escape(cell_text(row.cell(v, k), digits_of(k), interval=False)) for v, k in shown),
-            quantity(c.get("train_images")), quantity(c.get("score_images")), duration(c.get("train_seconds")),
-            duration(c.get("score_seconds")), escape(", ".join(row.devices)) or DASH, memory(c.get("peak_memory_bytes")),
-            quantity(c.get("supernet_parameters")), escape("; ".join(row.notes)),
-        ])  # fmt: skip
+        grid.append(
+            [
+                place,
+                name + (" ▽" if row.verdict is False else ""),
+                escape(row.column) or DASH,
+                escape(cell_text(tau)),
+                SHORT[tau.interval] if tau else DASH,
+                over_seeds(tau),
+                escape(cell_text(row.cell(table.other_view, TAU), interval=False)),
+                *(escape(cell_text(row.cell(v, k), digits_of(k), interval=False)) for v, k in shown),
+                quantity(c.get("train_images")),
+                quantity(c.get("score_images")),
+                duration(c.get("train_seconds")),
+                duration(c.get("score_seconds")),
+                escape(", ".join(row.devices)) or DASH,
+                memory(c.get("peak_memory_bytes")),
+                quantity(c.get("supernet_parameters")),
+                escape("; ".join(row.notes)),
+            ]
+        )
     return ["| " + " | ".join(line) + " |" for line in grid]

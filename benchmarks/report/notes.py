@@ -41,8 +41,9 @@ def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
         ("Random order", "The chance level: what scores drawn at random reach on average."),
         (
             "Free baseline",
-            "A ranking that costs no training, such as the number of parameters. Estimators marked ▽ have a τ interval "
-            "that does not lie above the best free baseline of their table: on this evidence the training bought nothing.",
+            "A ranking that costs no training, such as the number of parameters. Estimators marked ▽ have a τ "
+            "interval that does not lie above the best free baseline of their table: on this evidence the training "
+            "bought nothing.",
         ),
         (
             "all, unique, connected",

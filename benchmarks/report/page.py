@@ -8,19 +8,26 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
+from benchmarks.report.checks import disagreements
 from benchmarks.report.labels import digits_of, metric_label, shown_metrics
 from benchmarks.report.leaderboard import TAU, Row, Table
 from benchmarks.report.markdown import ranks
 from benchmarks.report.notes import SHORT, method_notes
 from benchmarks.report.page_assets import CSS, JS
 from benchmarks.report.plots import Plot, table_slug
-from benchmarks.report.style import look, png
+from benchmarks.report.style import look
 from benchmarks.report.tasks import seed_of
 
 if TYPE_CHECKING:
     from benchmarks.record import Run
 
-SCREEN_DPI = 150
+BADGES = {
+    "baseline": "reference",
+    "ceiling": "reference",
+    "chance": "reference",
+    "zero_cost": "zero-cost",
+    "external": "scores made elsewhere",
+}
 
 
 def page(tables: Sequence[Table], plots: Mapping[int, Sequence[Plot]]) -> str:
@@ -55,8 +62,8 @@ Every number is derived from stored per-architecture scores.</p>
 <h2>Provenance</h2>
 {_provenance(runs)}
 </main>
-<footer>Written by <code>supertau report</code>. The same numbers, every metric at full precision: <code>leaderboard.csv</code>
-(over seeds) and <code>runs.csv</code> (each run).</footer>
+<footer>Written by <code>supertau report</code>. The same numbers, every metric at full precision:
+<code>leaderboard.csv</code> (over seeds) and <code>runs.csv</code> (each run).</footer>
 <script>{JS}</script>
 </body>
 </html>
@@ -71,17 +78,20 @@ def _section(place: int, table: Table, plots: Sequence[Plot]) -> str:
     name = _id(place)
     shown = shown_metrics(table)
     heads = [
-        _head("#", "", "text"), _head("Estimator", "score column", "text", first="ascending"),
-        _head(f"τ ({table.view})", "95 % interval", sort="descending"), _head("", "floor · τ · ceiling", plain=True),
-        _head("over seeds", "mean ± sd"), _head("interval over", "", "text", first="ascending"),
+        _head("#", "", "text"),
+        _head("Estimator", "score column", "text", first="ascending"),
+        _head(f"τ ({table.view})", "95 % interval, over", sort="descending"),
+        _head("", "floor · τ · ceiling", plain=True),
+        _head("seeds", "sd over n", first="ascending"),
         _head(f"τ ({table.other_view})", "95 % interval"),
-    ]  # fmt: skip
-    heads += [_head(metric_label(key), _chance(table, view, key)) for view, key in shown]
+    ]
+    heads += [_head(metric_label(key).partition(" (")[0], _chance(table, view, key)) for view, key in shown]
     heads += [
-        _head("Training", "images · time", first="ascending"), _head("Scoring", "images · time", first="ascending"),
-        _head("Supernet", "parameters", first="ascending"), _head("Memory", "peak · device", first="ascending"),
-        _head("Note", "", "text", plain=True),
-    ]  # fmt: skip
+        _head("training", "images · time", first="ascending"),
+        _head("scoring", "images · time", first="ascending"),
+        _head("supernet", "parameters", first="ascending"),
+        _head("memory", "peak · device", first="ascending"),
+    ]
     places = ranks(table.rows, table.view)
     body = "\n".join(_row(table, row, where, shown) for row, where in zip(table.rows, places, strict=True))
     grid = (
@@ -105,69 +115,76 @@ autocomplete="off" spellcheck="false"></label><span class="shown" role="status">
 </section>"""
 
 
-def _head(label: str, small: str, kind: str = "number", *, sort: str = "none", first: str = "", plain: bool = False) -> str:
+def _head(
+    label: str, small: str, kind: str = "number", *, sort: str = "none", first: str = "", plain: bool = False
+) -> str:
     below = f"<small>{escape(small)}</small>" if small else ""
     if plain:
         return f'<th scope="col" class="{kind}">{escape(label) or "<span></span>"}{below}</th>'
     start = f' data-first="{first}"' if first else ""
-    return f'<th scope="col" class="{kind}" aria-sort="{sort}"{start}><button type="button">{escape(label)}</button>{below}</th>'
+    button = f'<button type="button">{escape(label)}</button>'
+    return f'<th scope="col" class="{kind}" aria-sort="{sort}"{start}>{button}{below}</th>'
 
 
 def _chance(table: Table, view: str, key: str) -> str:
-    """Say the chance level of a metric, and its view where that is not the table's."""
+    """Say the variant and the chance level of a metric, and its view where that is not the table's."""
     chance = next((c.chance for r in table.rows if (c := r.cell(view, key)) and c.chance is not None), None)
-    parts = [] if view == table.view else [view]
+    parts = [key.partition(":")[2], "" if view == table.view else view]
     if chance is not None:
         parts.append(f"chance {chance:.3g}")
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
 
 
 def _row(table: Table, row: Row, place: str, shown: Sequence[tuple[str, str]]) -> str:
     tau = row.cell(table.view, TAU)
-    badge = ""
-    if row.reference:
-        badge = '<span class="badge">reference</span>'
-    elif row.verdict is False:
-        badge = '<span class="badge below">▽ not above the floor</span>'
-    elif row.role in ("zero_cost", "external"):
-        badge = f'<span class="badge">{"zero-cost" if row.role == "zero_cost" else "scores made elsewhere"}</span>'
+    badges = [f'<span class="badge">{BADGES[row.role]}</span>'] if row.role in BADGES else []
+    if row.verdict is False:
+        badges.append('<span class="badge below">▽ not above the floor</span>')
     swatch = f'<span class="swatch" style="background:{look(row.estimator, row.role).color}"></span>'
-    column = f"<small>{escape(row.column)}</small>" if row.column else ""
+    notes = [n for n in row.notes if not n.startswith("not above")]
+    below = f"<small>{escape(row.column)}{''.join(badges)}</small>" + "".join(
+        f"<small>{escape(n)}</small>" for n in notes
+    )
     title = f' title="{escape(row.source)}"' if row.source else ""
     rank = place if place.isdigit() else ""
     cells = [
         f'<td class="text" data-value="{rank.zfill(4) if rank else ""}">{escape(place)}</td>',
-        f'<td class="text name" data-value="{escape(row.label)}"{title}>{swatch}{escape(row.label)}{badge}{column}</td>',
-        _cell(tau), f"<td>{_strip(table, tau)}</td>", _seeds(tau, row),
-        f'<td class="text" data-value="{SHORT[tau.interval] if tau else ""}">{SHORT[tau.interval] if tau else DASH}</td>',
+        f'<td class="text name" data-value="{escape(row.label)}"{title}>{swatch}{escape(row.label)}{below}</td>',
+        _cell(tau, over=True),
+        f"<td>{_strip(table, tau)}</td>",
+        _seeds(tau, row),
         _cell(row.cell(table.other_view, TAU)),
         *(_cell(row.cell(view, key), digits_of(key)) for view, key in shown),
-    ]  # fmt: skip
+    ]
     c = row.cost
     cells += [
         _cost(c.get("train_images"), quantity(c.get("train_images")), duration(c.get("train_seconds"))),
         _cost(c.get("score_images"), quantity(c.get("score_images")), duration(c.get("score_seconds"))),
         _cost(c.get("supernet_parameters"), quantity(c.get("supernet_parameters"))),
         _cost(c.get("peak_memory_bytes"), memory(c.get("peak_memory_bytes")), ", ".join(row.devices)),
-        f'<td class="note">{escape("; ".join(row.notes))}</td>',
     ]
     kind = ' class="reference"' if row.reference else ""
     return f'<tr{kind} data-role="{escape(row.role)}">{"".join(cells)}</tr>'
 
 
-def _cell(cell: Cell | None, digits: int = 3) -> str:
+def _cell(cell: Cell | None, digits: int = 3, *, over: bool = False) -> str:
+    """Return a number with its interval below it, and what the interval is over."""
     if cell is None or cell.value is None:
         return f'<td class="undefined">{escape(cell_text(cell, digits))}</td>'
-    below = "" if cell.low is None else f"<small>[{number(cell.low, digits)}, {number(cell.high, digits)}]</small>"
+    kind = f" {SHORT[cell.interval]}" if over else ""
+    low, high = number(cell.low, digits), number(cell.high, digits)
+    below = "" if cell.low is None else f"<small>[{low}, {high}]{kind}</small>"
     return f'<td data-value="{cell.value!r}">{number(cell.value, digits)}{below}</td>'
 
 
 def _seeds(cell: Cell | None, row: Row) -> str:
-    """Show mean and standard deviation over seeds with their number; a reference that was never run has none."""
+    """Show the standard deviation over seeds with their number; a reference that was never run has none."""
     if cell is None or cell.value is None or not row.run_ids:
         return f"<td>{DASH}</td>"
-    spread = "" if cell.sd is None else f" ± {number(cell.sd)}"
-    return f'<td data-value="{cell.value!r}">{number(cell.value)}{spread}<small>n = {len(cell.values)}</small></td>'
+    below = f"<small>n = {len(cell.values)}</small>"
+    if cell.sd is None:
+        return f"<td>{DASH}{below}</td>"
+    return f'<td data-value="{cell.sd!r}">± {number(cell.sd)}{below}</td>'
 
 
 def _cost(value: float | None, text: str, small: str = DASH) -> str:
@@ -179,11 +196,11 @@ def _strip(table: Table, cell: Cell | None) -> str:
     """Return a small drawing of an interval on the axis from the lowest limit of the table to 1."""
     if cell is None or cell.value is None:
         return ""
-    every = [c.low if c.low is not None else c.value for r in table.rows if (c := r.cell(table.view, TAU)) and c.value is not None]
-    left = min([-0.02, *(v for v in every if v is not None)])
+    cells = [c for r in table.rows if (c := r.cell(table.view, TAU))]
+    left = min([-0.02, *(v for c in cells for v in (c.value, c.low) if v is not None)])
 
     def x(value: float) -> str:
-        return f"{4 + 142 * (min(max(value, left), 1.0) - left) / (1.0 - left):.1f}"
+        return f"{4 + 102 * (min(max(value, left), 1.0) - left) / (1.0 - left):.1f}"
 
     marks = [f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="2" y2="16"/>']
     floor = table.floor.tau(table.view) if table.floor else None
@@ -194,14 +211,16 @@ def _strip(table: Table, cell: Cell | None) -> str:
     if cell.low is not None and cell.high is not None:
         marks.append(f'<line class="range" x1="{x(cell.low)}" x2="{x(cell.high)}" y1="9" y2="9"/>')
     marks.append(f'<circle class="mean" cx="{x(cell.value)}" cy="9" r="3.2"/>')
-    return f'<svg class="interval" viewBox="0 0 150 18" role="img" aria-label="{escape(cell_text(cell))}">{"".join(marks)}</svg>'
+    label = escape(cell_text(cell))
+    return f'<svg class="interval" viewBox="0 0 110 18" role="img" aria-label="{label}">{"".join(marks)}</svg>'
 
 
 def _key(table: Table) -> str:
     parts = ["Rows in italics are references, not competitors."]
     floor = table.floor.tau(table.view) if table.floor else None
     if table.floor is not None and floor is not None:
-        parts.append(f"<b>Floor</b> (orange, dotted): best free baseline, {escape(table.floor.label)}, τ {number(floor)}.")
+        label = escape(table.floor.label)
+        parts.append(f"<b>Floor</b> (orange, dotted): best free baseline, {label}, τ {number(floor)}.")
     if table.ceiling is not None:
         parts.append(f"<b>Noise ceiling</b> (green, dashed): τ {number(table.ceiling)}.")
     if any(r.verdict is False for r in table.rows):
@@ -210,6 +229,12 @@ def _key(table: Table) -> str:
 
 
 def _failures(table: Table) -> str:
+    doubts = "".join(f"<li>{escape(text)}</li>" for text in disagreements(table))
+    warning = f'<div class="failures"><h3>Records that disagree with their scores</h3><ul>{doubts}</ul></div>'
+    return (warning if doubts else "") + _unfinished(table)
+
+
+def _unfinished(table: Table) -> str:
     if not table.failures:
         return ""
     items = "".join(
@@ -222,18 +247,21 @@ def _failures(table: Table) -> str:
 def _figures(plots: Sequence[Plot]) -> str:
     parts = []
     for title, kinds, kind_of_grid in (
-        ("", ("leaderboard",), "wide"), ("", ("overlap", "training"), "two"),
-        ("Score against stand-alone accuracy", ("scatter",), ""), ("Ranks", ("ranks",), ""),
-    ):  # fmt: skip
+        ("", ("leaderboard",), "wide"),
+        ("", ("overlap", "training"), "two"),
+        ("Score against stand-alone accuracy", ("scatter",), ""),
+        ("Ranks", ("ranks",), ""),
+    ):
         chosen = [p for p in plots if p.kind in kinds]
         if not chosen:
             continue
         figures = "".join(
             f'<figure><img alt="{escape(p.caption)}" src="data:image/png;base64,'
-            f'{base64.b64encode(png(p.figure, SCREEN_DPI)).decode()}"><figcaption>{escape(p.caption)}</figcaption></figure>'
+            f'{base64.b64encode(p.png).decode()}">'
+            f"<figcaption>{escape(p.caption)}</figcaption></figure>"
             for p in chosen
         )
-        parts.append(f'{f"<h3>{title}</h3>" if title else "<h3></h3>"}<div class="figures {kind_of_grid}">{figures}</div>')
+        parts.append(f'<h3>{title}</h3><div class="figures {kind_of_grid}">{figures}</div>')
     return "\n".join(parts)
 
 
@@ -250,7 +278,15 @@ def _provenance(runs: Sequence[Run]) -> str:
     for run in runs:
         r = run.record
         environment = "; ".join(f"{k} {v}" for k, v in (r.get("environment") or {}).items() if v is not None)
-        fields = (r.get("title"), seed_of(r), r["run_id"], r.get("identity"), r.get("finished"), environment, r.get("source"))
+        fields = (
+            r.get("title"),
+            seed_of(r),
+            r["run_id"],
+            r.get("identity"),
+            r.get("finished"),
+            environment,
+            r.get("source"),
+        )
         rows.append("<tr>" + "".join(f'<td class="text note">{escape(str(f or DASH))}</td>' for f in fields) + "</tr>")
     names = ("Estimator", "Seed", "Run", "Identity", "Finished", "Environment", "Source")
     heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in names)

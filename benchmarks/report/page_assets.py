@@ -18,7 +18,7 @@ body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
 }
-main, header, footer { max-width: 1440px; margin: 0 auto; padding: 0 28px; }
+main, header, footer { max-width: 1520px; margin: 0 auto; padding: 0 28px; }
 header { padding-top: 36px; }
 h1 { font-size: 28px; line-height: 1.2; letter-spacing: -0.01em; margin: 0 0 6px; }
 h2 { font-size: 20px; margin: 44px 0 4px; }
@@ -36,8 +36,8 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 
 .tools .shown { color: var(--quiet); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 3px; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px; background: var(--card); }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 10px; text-align: right; white-space: nowrap; vertical-align: middle; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: 7px 9px; text-align: right; white-space: nowrap; vertical-align: middle; }
 th.text, td.text { text-align: left; }
 thead th { border-bottom: 1px solid var(--line); background: var(--faint); font-weight: 600; vertical-align: bottom; }
 thead button {
@@ -46,22 +46,24 @@ thead button {
 thead button::after { content: " \\2195"; color: var(--quiet); opacity: .45; }
 thead th[aria-sort=descending] button::after { content: " \\2193"; color: var(--accent); opacity: 1; }
 thead th[aria-sort=ascending] button::after { content: " \\2191"; color: var(--accent); opacity: 1; }
-thead small { display: block; font-weight: 400; color: var(--quiet); }
+thead small { display: block; font-weight: 400; color: var(--quiet); white-space: normal; font-size: .86em; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 tbody tr:hover td { background: var(--faint); }
 tr.reference td { color: var(--quiet); font-style: italic; background: var(--faint); }
 td.name { font-weight: 600; }
-td.name small, td small { display: block; font-weight: 400; color: var(--quiet); font-style: normal; font-size: 12px; }
-td.name .swatch { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 7px; }
+td small { display: block; font-weight: 400; color: var(--quiet); font-style: normal; font-size: .92em; }
+td.name small { white-space: normal; min-width: 13em; }
+td.name .swatch { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 7px;
+  outline: 1px solid var(--line); }
 tr.reference td.name { font-weight: 400; }
-td.note { white-space: normal; min-width: 170px; max-width: 260px; text-align: left; font-size: 12.5px; }
-td.undefined { color: var(--warn); white-space: normal; min-width: 110px; font-size: 12.5px; font-style: normal; }
+td.note { white-space: normal; min-width: 170px; max-width: 260px; text-align: left; font-size: .96em; }
+td.undefined { color: var(--warn); white-space: normal; min-width: 8em; font-size: .92em; font-style: normal; }
 .badge {
-  display: inline-block; font-size: 11px; font-weight: 500; font-style: normal; line-height: 1.5; padding: 0 7px;
-  border-radius: 9px; border: 1px solid var(--line); color: var(--quiet); margin-left: 6px; vertical-align: 1px;
+  display: inline-block; font-size: .9em; font-weight: 500; font-style: normal; line-height: 1.5; padding: 0 7px;
+  border-radius: 9px; border: 1px solid var(--line); color: var(--quiet); margin: 2px 0 0 6px;
 }
 .badge.below { color: var(--warn); border-color: var(--warn); background: var(--warn-back); }
-svg.interval { display: block; width: 150px; height: 18px; }
+svg.interval { display: block; width: 100px; height: 16px; }
 svg.interval .zero { stroke: var(--line); } svg.interval .floor { stroke: var(--warn); stroke-dasharray: 2 2; }
 svg.interval .ceiling { stroke: var(--good); stroke-dasharray: 4 2; }
 svg.interval .range { stroke: var(--mark); stroke-width: 2.5; stroke-linecap: round; }
@@ -72,8 +74,8 @@ tr.reference svg.interval .range { stroke: var(--quiet); } tr.reference svg.inte
 .failures { border-left: 3px solid var(--warn); background: var(--warn-back); padding: 8px 16px; margin: 14px 0; }
 .failures h3 { margin: 0 0 2px; } .failures ul { margin: 0; padding-left: 18px; overflow-wrap: anywhere; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 18px; }
-.figures.wide { grid-template-columns: minmax(0, 980px); }
-.figures.two { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); max-width: 1200px; }
+.figures.wide { grid-template-columns: minmax(0, 1100px); }
+.figures.two { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); max-width: 1100px; }
 figure { margin: 0; background: #ffffff; border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
 figure img { display: block; width: 100%; height: auto; padding: 12px; }
 figcaption {
@@ -82,7 +84,7 @@ figcaption {
 }
 details { margin: 18px 0; } summary { cursor: pointer; font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 90ch); gap: 7px 20px; font-size: 14px; }
-dt { font-weight: 600; } dd { margin: 0; }
+dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 code { font: 12px/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 footer { color: var(--quiet); font-size: 13px; padding-bottom: 40px; margin-top: 36px; }
 @media (max-width: 640px) {
@@ -97,8 +99,9 @@ footer { color: var(--quiet); font-size: 13px; padding-bottom: 40px; margin-top:
   @page { size: A4 landscape; margin: 12mm; }
   body { font-size: 10px; } main, header, footer { max-width: none; padding: 0; }
   .tools, nav, thead button::after { display: none; }
-  .scroll { overflow: visible; border: 0; } table { font-size: 7px; } th, td { padding: 2px 3px; }
-  td.note { min-width: 70px; } .print-off { display: none; }
+  .scroll { overflow: visible; border: 0; } table { font-size: 8px; } th, td { padding: 3px 4px; }
+  td.note { min-width: 70px; } .caption, dl, .key, figcaption { font-size: 9px; } svg.interval { width: 70px; }
+  h1 { font-size: 20px; } h2 { font-size: 14px; margin-top: 20px; } .figures.wide { max-width: 640px; }
   figure, tr, .failures { break-inside: avoid; } h2, h3 { break-after: avoid; } thead { display: table-header-group; }
 }
 """

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.report.cells import number
 from benchmarks.report.figures import Bar, OverlapCurve, TrainingCurve, bars, hexbin, overlap, scatter, training
 from benchmarks.report.leaderboard import TAU, Row, Table
 from benchmarks.report.pool import Floats, mean_of_trials, paired, trials
+from benchmarks.report.style import png
 from benchmarks.report.tasks import seed_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ class Plot:
     caption: str
     figure: Figure
     kind: str
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as PNG, drawn once."""
+        return png(self.figure)
 
 
 def slug(text: str) -> str:
@@ -48,20 +55,18 @@ def table_slug(table: Table) -> str:
 def plots(table: Table) -> Iterator[Plot]:
     """Yield the figures of a table; what was not run, or has no value, is not shown."""
     base = table_slug(table)
-    rows = [r for r in table.rows if r.role not in ("ceiling", "chance") and r.run_ids and r.tau(table.view) is not None]
+    rows = [
+        r for r in table.rows if r.role not in ("ceiling", "chance") and r.run_ids and r.tau(table.view) is not None
+    ]
     if not rows:
         return
     yield Plot(f"{base}-leaderboard", _bars_caption(table), _bars(table, rows), "leaderboard")
-    curves = overlap_curves(table, rows)
-    ceiling = ceiling_curve(table)
-    caption = "Share of the truly best K among the predicted best K, mean over seeds. The dotted line marks the top 5 %."
-    if ceiling is not None:
-        caption += f" Noise ceiling from the {ceiling[2]:,} architectures with every training seed, K scaled to the pool."
-    figure = overlap(curves, title="Finding the best", n=_size(table, rows[0]), ceiling=ceiling[:2] if ceiling else None)
-    yield Plot(f"{base}-overlap", caption, figure, "overlap")
+    yield _overlap(table, rows)
     lines, subset = training_curves(table, rows)
     if lines:
-        yield Plot(f"{base}-training", _training_caption(lines, subset), _training(table, rows, lines, subset), "training")
+        yield Plot(
+            f"{base}-training", _training_caption(lines, subset), _training(table, rows, lines, subset), "training"
+        )
     for row in rows:
         run = _run(table, row.run_ids[0])
         score, truth = paired(run, table.task.truth, row.column, table.view)
@@ -70,12 +75,35 @@ def plots(table: Table) -> Iterator[Plot]:
         name = slug(row.label if row.primary else f"{row.label} {row.column}")
         shared = f"{row.label}, {row.column}, {len(truth):,} architectures, view '{table.view}', {note}."
         drawn = scatter(
-            score, truth, title=title, annotation=note, score_label=f"score: {row.column}",
+            score,
+            truth,
+            title=title,
+            annotation=note,
+            score_label=f"score: {row.column}",
             truth_label=f"stand-alone accuracy, {table.task.truth} (%)",
-        )  # fmt: skip
+        )
         yield Plot(f"{base}-scatter-{name}", f"Score against stand-alone accuracy. {shared}", drawn, "scatter")
         drawn = hexbin(score, truth, title=title, annotation=note)
         yield Plot(f"{base}-ranks-{name}", f"Rank by score against rank by ground truth. {shared}", drawn, "ranks")
+
+
+def _overlap(table: Table, rows: list[Row]) -> Plot:
+    """Draw P@K of the competitors and of the best free baseline: chance and a ranking by size are lines already."""
+    curves = overlap_curves(table, [r for r in rows if r.role != "baseline" or r is table.floor])
+    ceiling = ceiling_curve(table)
+    caption = (
+        "Share of the truly best K among the predicted best K, mean over seeds; the dotted line marks the top 5 %."
+    )
+    if ceiling is not None:
+        caption += f" Noise ceiling: the {ceiling[2]:,} architectures with every training seed, K scaled to the pool."
+    figure = overlap(
+        curves,
+        title="Finding the best",
+        caption=f"{table.task.truth}, mean over seeds",
+        n=_size(table, rows[0]),
+        ceiling=ceiling[:2] if ceiling else None,
+    )
+    return Plot(f"{table_slug(table)}-overlap", caption, figure, "overlap")
 
 
 def overlap_curves(table: Table, rows: list[Row]) -> list[OverlapCurve]:
@@ -83,10 +111,13 @@ def overlap_curves(table: Table, rows: list[Row]) -> list[OverlapCurve]:
     curves = []
     for row in rows:
         found = [
-            overlap_curve(*paired(_run(table, i), table.task.truth, row.column, table.view)).precision for i in row.run_ids
+            overlap_curve(*paired(_run(table, i), table.task.truth, row.column, table.view)).precision
+            for i in row.run_ids
         ]
         ks = _spaced(len(found[0]))
-        curves.append(OverlapCurve(_name(row), row.estimator, row.role, ks, np.mean([p[ks - 1] for p in found], axis=0)))
+        curves.append(
+            OverlapCurve(_name(row), row.estimator, row.role, ks, np.mean([p[ks - 1] for p in found], axis=0))
+        )
     return curves
 
 
@@ -99,9 +130,7 @@ def ceiling_curve(table: Table) -> tuple[np.ndarray, Floats, int] | None:
     used = accuracies[~np.isnan(accuracies).any(axis=1)]
     if used.shape[1] < 2 or len(used) < 2:
         return None
-    found = [
-        overlap_curve(used[:, s], np.delete(used, s, axis=1).mean(axis=1)).precision for s in range(used.shape[1])
-    ]  # fmt: skip
+    found = [overlap_curve(used[:, s], np.delete(used, s, axis=1).mean(axis=1)).precision for s in range(used.shape[1])]
     ks = _spaced(len(used))
     total = int((~np.isnan(mean_of_trials(accuracies))).sum())
     return ks * (total / len(used)), np.mean([p[ks - 1] for p in found], axis=0), len(used)
@@ -109,7 +138,8 @@ def ceiling_curve(table: Table) -> tuple[np.ndarray, Floats, int] | None:
 
 def training_curves(table: Table, rows: list[Row]) -> tuple[list[TrainingCurve], list[str]]:
     """Return tau along training per row that has curves, and the architectures it was measured on."""
-    curves, subset = [], []
+    curves: list[TrainingCurve] = []
+    subset: list[str] = []
     for row in rows:
         seeds: list[dict[int, float]] = []
         for run in (_run(table, i) for i in row.run_ids):
@@ -148,8 +178,12 @@ def _training(table: Table, rows: list[Row], lines: list[TrainingCurve], subset:
             value = METRICS[TAU](score, truth, np.random.default_rng(0))
         floor = (table.floor.label, value) if value is not None else None
     return training(
-        lines, title="Ranking along training", caption=f"{len(subset):,} architectures", axis_label="Kendall's τ", floor=floor,
-    )  # fmt: skip
+        lines,
+        title="Ranking along training",
+        caption=f"{table.task.truth}, {len(subset):,} architectures, mean over seeds",
+        axis_label="Kendall's τ",
+        floor=floor,
+    )
 
 
 def _training_caption(lines: list[TrainingCurve], subset: list[str]) -> str:
@@ -157,8 +191,8 @@ def _training_caption(lines: list[TrainingCurve], subset: list[str]) -> str:
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return (
         f"Kendall's τ along training, on a fixed subset of {len(subset):,} architectures: thin lines are seeds "
-        f"({seeds} per estimator), thick ones their mean, the band the 95 % Student t interval over seeds (from three on). "
-        "The floor is measured on the same subset."
+        f"({seeds} per estimator), thick ones their mean, the band the 95 % Student t interval over seeds (from three "
+        "on). The floor is measured on the same subset."
     )
 
 
@@ -169,13 +203,13 @@ def _bars(table: Table, rows: list[Row]) -> Figure:
         data.append(Bar(_name(row), row.estimator, row.role, cell.value or 0.0, cell.low, cell.high, cell.values))
     floor = (table.floor.label, table.floor.tau(table.view) or 0.0) if table.floor else None
     axis = f"Kendall's τ, {table.task.truth}, {_size(table, rows[0]):,} architectures"
-    return bars(data, title="Leaderboard", axis_label=axis, ceiling=table.ceiling, floor=floor)
+    return bars(data, title=table.task.title, axis_label=axis, ceiling=table.ceiling, floor=floor)
 
 
 def _bars_caption(table: Table) -> str:
     return (
-        f"Kendall's τ with its 95 % interval; dots are seeds, hatched bars free baselines, lines the noise ceiling and the "
-        f"best free baseline. {table.caption}"
+        "Kendall's τ with its 95 % interval; dots are seeds, hatched bars free baselines, lines the noise ceiling and "
+        f"the best free baseline. {table.caption}"
     )
 
 

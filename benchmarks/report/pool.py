@@ -40,10 +40,14 @@ def paired(run: Run, truth: str, column: str, view: str, scores: pd.DataFrame | 
     scores: a frame with `architecture` and `column` in place of the run's final scores, any subset of the pool.
     Architectures without ground truth are left out. Raises DataError for an architecture outside the pool.
     """
-    frame = pd.DataFrame({
-        "architecture": run.truth["architecture"].to_numpy(), "truth": mean_of_trials(trials(run, truth)),
-        "class": run.truth["class"].to_numpy(), "connected": run.truth["connected"].to_numpy(dtype=bool),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "architecture": run.truth["architecture"].to_numpy(),
+            "truth": mean_of_trials(trials(run, truth)),
+            "class": run.truth["class"].to_numpy(),
+            "connected": run.truth["connected"].to_numpy(dtype=bool),
+        }
+    )
     given = run.scores if scores is None else scores
     try:
         frame = frame.set_index("architecture").loc[given["architecture"]]

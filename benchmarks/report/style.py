@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from benchmarks.files import write_atomically
 
@@ -26,7 +27,7 @@ INK = "#1a1a1a"
 QUIET = "#767676"
 GRID = "#e4e4e4"
 
-RC: dict[str, Any] = {
+RC: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
     "mathtext.fontset": "dejavusans",
@@ -95,8 +96,9 @@ class Look:
     line: str | tuple[float, tuple[float, ...]] = "-"
 
 
-CEILING = Look("#333333", "_", (0, (5, 2)))
-FLOOR = Look("#767676", "|", (0, (1, 1.5)))
+DASHED = (0.0, (4.0, 1.5))
+CEILING = Look("#333333", "_", (0.0, (5.0, 2.0)))
+FLOOR = Look("#767676", "|", (0.0, (1.0, 1.5)))
 CHANCE = Look("#b3b3b3", "x", "-")
 
 KNOWN: dict[str, Look] = {
@@ -105,15 +107,24 @@ KNOWN: dict[str, Look] = {
     "pinas": Look(GREEN, "^"),
     "naov2": Look(PURPLE, "D"),
     "close": Look(ORANGE, "P"),
+    "naswot": Look("#5D3A9B", "v", DASHED),
+    "synflow": Look(SKY, "X", DASHED),
+    "snip": Look("#A50F4C", "h", DASHED),
+    "gradnorm": Look(YELLOW, "<", DASHED),
+    "jacobcov": Look("#008B8B", ">", DASHED),
+    "params": Look(FLOOR.color, "s", FLOOR.line),
+    "macs": Look(FLOOR.color, "^", FLOOR.line),
+    "random": Look(FLOOR.color, "x", FLOOR.line),
 }
-OTHERS = (SKY, YELLOW, "#5D3A9B", "#7F4F24", "#008B8B", "#A50F4C", "#556B2F")
+OTHERS = ("#7F4F24", "#4A5D23", "#8F2D56", "#2F6690", "#B5651D", "#546A7B", "#6A4C93")
+"""Colours of plugins and score files, none of them used above."""
 
 
 def look(estimator: str, role: str = "estimator") -> Look:
     """Return the look of an estimator by its registered name and role; the same name always looks the same."""
+    if role in ("ceiling", "chance"):
+        return CEILING if role == "ceiling" else CHANCE
     plain = "".join(c for c in estimator.lower() if c.isalnum())
-    if role == "ceiling":
-        return CEILING
     if plain in KNOWN:
         return KNOWN[plain]
     # crc32 and not hash(): a name must keep its colour from one process to the next
@@ -121,7 +132,33 @@ def look(estimator: str, role: str = "estimator") -> Look:
     marker = MARKERS[(number // len(OTHERS)) % len(MARKERS)]
     if role == "baseline":
         return Look(FLOOR.color, marker, FLOOR.line)
-    return Look(OTHERS[number % len(OTHERS)], marker, "-" if role == "estimator" else "--")
+    return Look(OTHERS[number % len(OTHERS)], marker, "-" if role == "estimator" else DASHED)
+
+
+def plain(text: str, limit: int = 30) -> str:
+    """Return a name for drawing: shortened, with dollar signs as they are and no leading underscore, which matplotlib
+    takes for mathematics and for 'not in the legend'."""
+    short = text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    short = short.replace("$", r"\$")
+    return f"\N{HAIR SPACE}{short}" if short.startswith("_") else short
+
+
+def headline(axes: Axes, title: str, below: str) -> None:
+    """Write a title and, in quieter letters, a line below it, both from the left edge of the axes."""
+    axes.set_title(plain(title, 44), pad=15.0)
+    axes.annotate(
+        plain(below, 70), (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", color=QUIET,
+        fontsize=7, ha="left", va="bottom",
+    )  # fmt: skip
+
+
+def legend_below(figure: Figure, columns: int = 3) -> Legend:
+    """Put the legend under the figure, in fewer columns where names are long; the figure grows by its height."""
+    labels = [str(t) for axes in figure.axes for t in axes.get_legend_handles_labels()[1]]
+    width = max(map(len, labels), default=0)
+    fitting = max(1, min(columns, int(figure.get_figwidth() / (0.38 + 0.055 * width))))
+    figure.set_figheight(figure.get_figheight() + 0.145 * -(-len(labels) // fitting))
+    return figure.legend(loc="outside lower center", ncols=fitting, columnspacing=1.2)
 
 
 P = ParamSpec("P")
@@ -135,7 +172,8 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(RC)
+            for name, value in RC.items():
+                mpl.rcParams[name] = value
             return draw(*args, **kwargs)
 
     return inside
@@ -164,9 +202,9 @@ def pdf(figure: Figure, dpi: int = 300) -> bytes:
     return buffer.getvalue()
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name`.png and `name`.pdf into a folder and return the two paths."""
+def save(figure: Figure, folder: Path, name: str, drawn: bytes | None = None) -> list[Path]:
+    """Write `name`.png and `name`.pdf into a folder and return the two paths; drawn: the PNG, where it is at hand."""
     return [
-        write_atomically(folder / f"{name}.png", png(figure)),
+        write_atomically(folder / f"{name}.png", drawn or png(figure)),
         write_atomically(folder / f"{name}.pdf", pdf(figure)),
     ]

@@ -60,7 +60,12 @@ def task_of(record: Mapping[str, Any], truth: str) -> Task:
         return None if config.get(key) is None else text_of(config[key])
 
     return Task(
-        text("space") or "unknown space", truth, text("pool"), text("images"), tuple(text(k) for k in DATA), text("preset")
+        text("space") or "unknown space",
+        truth,
+        text("pool"),
+        text("images"),
+        tuple(text(k) for k in DATA),
+        text("preset"),
     )
 
 

@@ -12,7 +12,21 @@ from benchmarks.report.tasks import DATA, seed_of
 
 TASK = ("space", "truth", "pool", "images", *DATA, "preset")
 ROW = ("estimator", "title", "role", "column", "primary", "group")
-NUMBER = ("view", "metric", "value", "undefined", "n_seeds", "n_runs", "sd", "low", "high", "interval", "chance", "ceiling", "n")
+NUMBER = (
+    "view",
+    "metric",
+    "value",
+    "undefined",
+    "n_seeds",
+    "n_runs",
+    "sd",
+    "low",
+    "high",
+    "interval",
+    "chance",
+    "ceiling",
+    "n",
+)
 RUN_NUMBER = ("view", "metric", "value", "undefined", "low", "high", "chance", "ceiling", "n")
 
 
@@ -38,11 +52,32 @@ def _summary_lines(table: Table) -> Iterable[list[object]]:
         verdict = {True: "yes", False: "no", None: ""}[row.verdict]
         for (view, key), c in row.cells.items():
             yield [
-                *_task(table), row.estimator, row.label, row.role, row.column, row.primary, row.group,
-                " ".join(map(str, row.seeds)), view, key, c.value, c.undefined, len(c.values), c.runs, c.sd, c.low, c.high,
-                c.interval, c.chance, c.ceiling, c.n, verdict, *(row.cost.get(k) for k in COSTS), " ".join(row.devices),
+                *_task(table),
+                row.estimator,
+                row.label,
+                row.role,
+                row.column,
+                row.primary,
+                row.group,
+                " ".join(map(str, row.seeds)),
+                view,
+                key,
+                c.value,
+                c.undefined,
+                len(c.values),
+                c.runs,
+                c.sd,
+                c.low,
+                c.high,
+                c.interval,
+                c.chance,
+                c.ceiling,
+                c.n,
+                verdict,
+                *(row.cost.get(k) for k in COSTS),
+                " ".join(row.devices),
                 "; ".join(row.notes),
-            ]  # fmt: skip
+            ]
 
 
 def _run_lines(table: Table) -> Iterable[list[object]]:
@@ -54,11 +89,23 @@ def _run_lines(table: Table) -> Iterable[list[object]]:
             if m["truth"] != table.task.truth:
                 continue
             yield [
-                *_task(table), r["config"].get("estimator"), names.get(r["run_id"], r.get("title")), r.get("role"), m["column"],
-                m["column"] == first, r.get("group"), r["run_id"], seed_of(r), r.get("identity"), m["view"], m["key"],
-                finite(m.get("value")), m.get("undefined"), *(finite(m.get(k)) for k in ("low", "high", "chance", "ceiling")),
+                *_task(table),
+                r["config"].get("estimator"),
+                names.get(r["run_id"], r.get("title")),
+                r.get("role"),
+                m["column"],
+                m["column"] == first,
+                r.get("group"),
+                r["run_id"],
+                seed_of(r),
+                r.get("identity"),
+                m["view"],
+                m["key"],
+                finite(m.get("value")),
+                m.get("undefined"),
+                *(finite(m.get(k)) for k in ("low", "high", "chance", "ceiling")),
                 m.get("n"),
-            ]  # fmt: skip
+            ]
 
 
 def _csv(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

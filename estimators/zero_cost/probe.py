@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from estimators.augment import take
+from estimators.augment import normalise
 from estimators.estimator import Estimator, Floats
 from estimators.free import hashed
 from estimators.generators import numpy_stream, seeded_weights
@@ -128,8 +128,8 @@ class Probe(Estimator):
                 value = self.floor()
             if not math.isfinite(value):
                 raise SupertauError(
-                    f"{type(self).__name__} of {space.format(architecture)} is {value}: the network over- or underflows "
-                    "at this initialisation. Try init='kaiming_normal' or a smaller network."
+                    f"{type(self).__name__} of {space.format(architecture)} is {value}: the network overflows at this "
+                    "initialisation. Try init='kaiming_normal' or a smaller network."
                 )
             scores.append(value)
         self._scored += len(scores)
@@ -151,9 +151,7 @@ class Probe(Estimator):
     def diagnostics(self) -> dict[str, Any]:
         """Return the size of the batch, how many architectures were measured and how many have the floor's value."""
         self.problem  # noqa: B018 - raises NotFitted
-        return {
-            "batch": len(self.images), "scored": self._scored, "undefined": self._undefined, "floor": self.floor()
-        }
+        return {"batch": len(self.images), "scored": self._scored, "undefined": self._undefined, "floor": self.floor()}
 
     def _path(self, architecture: Architecture) -> Path:
         supernet = self.supernet
@@ -185,8 +183,8 @@ def draw(problem: Problem, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     _, first = np.unique(pixels, axis=0, return_index=True)
     if len(first) < 2:
         raise SupertauError(f"images '{train.name}': a zero-cost measure needs at least 2 different training images.")
-    images, labels = take(train, order[np.sort(first)[:batch]])
-    return images.to(problem.device), labels.to(problem.device)
+    chosen = train.subset(order[np.sort(first)[:batch]]).to(problem.device)
+    return normalise(chosen.images, chosen.mean, chosen.std), chosen.labels
 
 
 def batch_statistics(network: nn.Module) -> None:

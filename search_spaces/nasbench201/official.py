@@ -195,8 +195,8 @@ def _collect(
             _log.info("%s: %s of %s architectures read", path.name, f"{read:,}", f"{total:,}")
     if not rows:
         raise DataError(
-            f"{path}: none of its {empty:,} architectures has a {choice.split} accuracy after {choice.epochs} epochs "
-            f"on {choice.trained_on}."
+            f"{path}: none of its {empty:,} architectures has a result on {choice.split} after {choice.epochs} epochs "
+            f"of training on {choice.trained_on}."
         )
     seeds = sorted({seed for trials in rows.values() for seed in trials}, key=lambda seed: (len(seed), seed))
     matrix = np.array([[trials.get(seed, np.nan) for seed in seeds] for trials in rows.values()])
@@ -207,4 +207,4 @@ def _collect(
         space=space.name, dataset=choice.dataset, split=choice.split, epochs=choice.epochs,
         source=f"{path.name}{part}", sha256=digest if isinstance(digest, str) else digest.hexdigest(),
         architectures=tuple(rows), trials=matrix, seeds=tuple(seeds),
-    )  # fmt: skip
+    )

@@ -62,7 +62,7 @@ def _built_in(space_name: str, dataset: str, architectures: tuple[Architecture, 
         space=space_name, dataset=dataset, split="x-valid", epochs=200,
         source=f"NAS-Bench-201 as packaged by {_PACKAGE}", sha256=sha256,
         architectures=architectures, trials=trials, seeds=SEEDS,
-    )  # fmt: skip
+    )
 
 
 def _check(dataset: str) -> None:

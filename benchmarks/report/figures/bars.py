@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from benchmarks.report.style import CEILING, DOUBLE, FLOOR, INK, QUIET, look, new_figure, styled
+from benchmarks.report.cells import number
+from benchmarks.report.style import CEILING, DOUBLE, FLOOR, INK, QUIET, look, new_figure, plain, styled
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,22 @@ def bars(
     floor: tuple[str, float] | None = None,
     width: float = DOUBLE,
 ) -> Figure:
-    """Draw rows from the top down in their order; ceiling is a value, floor the best free baseline's label and value."""
+    """Draw rows from the top down in their order; floor: label and value of the best free baseline."""
     figure, axes = new_figure(width, 0.62 + 0.27 * len(rows))
     for place, row in enumerate(rows):
         color = look(row.estimator, row.role).color
         reference = row.role in ("baseline", "ceiling")
         axes.barh(
-            place, row.value, height=0.62, color=color, alpha=0.25 if reference else 0.85, gid=f"bar:{row.label}",
-            hatch="////" if reference else None, edgecolor=color if reference else "none", linewidth=0.4,
-        )  # fmt: skip
+            place,
+            row.value,
+            height=0.62,
+            color=color,
+            alpha=0.25 if reference else 0.85,
+            gid=f"bar:{row.label}",
+            hatch="////" if reference else None,
+            edgecolor=color if reference else "none",
+            linewidth=0.4,
+        )
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [place, place], color=INK, linewidth=1.1, solid_capstyle="butt", zorder=3)
             for end in (row.low, row.high):
@@ -51,15 +60,21 @@ def bars(
         if len(row.seeds) > 1:
             offsets = np.linspace(-0.17, 0.17, len(row.seeds))
             axes.scatter(
-                row.seeds, place + offsets, s=9, facecolor="white", edgecolor=INK, linewidths=0.6, zorder=4,
+                row.seeds,
+                place + offsets,
+                s=9,
+                facecolor="white",
+                edgecolor=INK,
+                linewidths=0.6,
+                zorder=4,
                 gid=f"seeds:{row.label}",
-            )  # fmt: skip
+            )
     _value_column(axes, rows)
     low = min([0.0, *(r.value if r.low is None else r.low for r in rows)])
     high = max([*(r.value if r.high is None else r.high for r in rows), ceiling or 0.0, floor[1] if floor else 0.0])
     axes.set_xlim(low * 1.08, high * 1.04 if high > 0 else 0.05)
     axes.set_ylim(len(rows) - 0.45, -0.55)
-    axes.set_yticks(range(len(rows)), [r.label for r in rows])
+    axes.set_yticks(range(len(rows)), [plain(r.label) for r in rows])
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     axes.axvline(0.0, color="#8c8c8c", linewidth=0.6)
@@ -67,21 +82,21 @@ def bars(
     if floor is not None:
         lines.append((f"floor: {floor[0]}", floor[1], FLOOR))
     above = blended_transform_factory(axes.transData, axes.transAxes)
-    for label, value, style in lines:
+    close = len(lines) == 2 and abs(lines[0][1] - lines[1][1]) < 0.35 * (axes.get_xlim()[1] - axes.get_xlim()[0])
+    for (label, value, style), side in zip(lines, ("left", "right") if close else ("center", "center"), strict=False):
         axes.axvline(value, color=style.color, linestyle=style.line, linewidth=1.0, zorder=2, gid=label)
-        axes.text(
-            value, 1.01, f"{label} {value:.3f}", transform=above, ha="center", va="bottom", fontsize=7, color=style.color
-        )
+        text = plain(f"{label} {number(value)}", 44)
+        axes.text(value, 1.01, text, transform=above, ha=side, va="bottom", fontsize=7, color=style.color)
     axes.set_title(title, pad=14.0 if lines else 5.0)
     axes.set_xlabel(axis_label)
     return figure
 
 
-def _value_column(axes, rows: Sequence[Bar]) -> None:  # type: ignore[no-untyped-def]
+def _value_column(axes: Axes, rows: Sequence[Bar]) -> None:
     """Print the number of each row at the right edge, where no bar can cover it."""
     right = blended_transform_factory(axes.transAxes, axes.transData)
     for place, row in enumerate(rows):
-        text = f"{row.value:.3f}"
+        text = number(row.value)
         if row.low is not None and row.high is not None:
-            text += f"  [{row.low:.3f}, {row.high:.3f}]"
+            text += f"  [{number(row.low)}, {number(row.high)}]"
         axes.text(1.01, place, text, transform=right, va="center", ha="left", fontsize=7, color=QUIET)

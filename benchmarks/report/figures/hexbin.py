@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from scipy.stats import rankdata
 
-from benchmarks.report.style import INK, QUIET, SINGLE, new_figure, styled
+from benchmarks.report.style import INK, SINGLE, headline, new_figure, styled
 
 Floats = npt.NDArray[np.float64]
+COUNTS = LinearSegmentedColormap.from_list("counts", ["#dfe8f1", "#9dbfdc", "#4a8cc0", "#0d5a97", "#08264a"])
+"""One hue from light to dark: more is darker, also without colour."""
 
 
 @styled
@@ -20,9 +23,15 @@ def hexbin(score: Floats, truth: Floats, *, title: str, annotation: str, width: 
     n = len(truth)
     cells = int(np.clip(np.sqrt(n) / 3, 8, 36))
     drawn = axes.hexbin(
-        rankdata(-score), rankdata(-truth), gridsize=cells, bins="log", cmap="cividis_r", mincnt=1, linewidths=0.1,
+        rankdata(-score),
+        rankdata(-truth),
+        gridsize=cells,
+        bins="log",
+        cmap=COUNTS,
+        mincnt=1,
+        linewidths=0.1,
         extent=(1, n, 1, n),
-    )  # fmt: skip
+    )
     axes.plot([1, n], [1, n], color=INK, linewidth=0.7, linestyle=(0, (4, 2)))
     axes.set_xlim(1, n)
     axes.set_ylim(1, n)
@@ -33,8 +42,7 @@ def hexbin(score: Floats, truth: Floats, *, title: str, annotation: str, width: 
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(_ticks(n))
         axis.set_major_formatter("{x:,.0f}")
-    axes.set_title(title)
-    axes.set_title(annotation, loc="right", fontsize=7.0, color=QUIET)
+    headline(axes, title, annotation)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02, aspect=25)
     bar.set_label("architectures")
     bar.outline.set_visible(False)

@@ -10,7 +10,18 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from benchmarks.report.figures.training import short_count
-from benchmarks.report.style import CEILING, CHANCE, QUIET, SINGLE, look, new_figure, styled
+from benchmarks.report.style import (
+    CEILING,
+    CHANCE,
+    QUIET,
+    SINGLE,
+    headline,
+    legend_below,
+    look,
+    new_figure,
+    plain,
+    styled,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,37 +42,55 @@ def overlap(
     curves: Sequence[OverlapCurve],
     *,
     title: str,
+    caption: str,
     n: int,
     ceiling: tuple[npt.NDArray[np.int64], Floats] | None = None,
     width: float = SINGLE,
 ) -> Figure:
     """Draw P@K over K on a pool of n architectures; chance is K/n, ceiling that of one training seed for the others."""
-    figure, axes = new_figure(width, 0.88 * width)
+    figure, axes = new_figure(width, 0.72 * width)
     ks = np.unique(np.concatenate([c.ks for c in curves]))
     axes.fill_between(ks, 0.0, ks / n, color=CHANCE.color, alpha=0.25, linewidth=0)
     axes.plot(ks, ks / n, color=CHANCE.color, linewidth=0.9, label="chance (K/N)", gid="chance")
     if ceiling is not None:
         axes.plot(
-            ceiling[0], ceiling[1], color=CEILING.color, linestyle=CEILING.line, linewidth=1.1, label="noise ceiling",
+            ceiling[0],
+            ceiling[1],
+            color=CEILING.color,
+            linestyle=CEILING.line,
+            linewidth=1.1,
+            label="noise ceiling",
             gid="ceiling",
-        )  # fmt: skip
+        )
     for curve in curves:
         drawn = look(curve.estimator, curve.role)
         axes.plot(
-            curve.ks, curve.precision, color=drawn.color, linestyle=drawn.line, marker=drawn.marker, label=curve.label,
-            markevery=max(1, len(curve.ks) // 8), gid=f"curve:{curve.label}",
-        )  # fmt: skip
+            curve.ks,
+            curve.precision,
+            color=drawn.color,
+            linestyle=drawn.line,
+            marker=drawn.marker,
+            label=plain(curve.label, 22),
+            markevery=max(1, len(curve.ks) // 8),
+            gid=f"curve:{curve.label}",
+        )
     axes.set_xscale("log")
     axes.set_xlim(ks[0], ks[-1])
     axes.set_ylim(0.0, 1.0)
     axes.xaxis.set_major_formatter(short_count)
     axes.axvline(max(1, int(0.05 * n)), color=QUIET, linewidth=0.5, linestyle=(0, (1, 2)), zorder=0)
     axes.text(
-        max(1, int(0.05 * n)), 0.99, "top 5 % ", transform=axes.get_xaxis_transform(), fontsize=7, color=QUIET,
-        ha="right", va="top",
-    )  # fmt: skip
+        max(1, int(0.05 * n)),
+        0.99,
+        "top 5 % ",
+        transform=axes.get_xaxis_transform(),
+        fontsize=7,
+        color=QUIET,
+        ha="right",
+        va="top",
+    )
     axes.set_xlabel(f"K (of N = {n:,})")
-    axes.set_ylabel("P@K: share of the true top K found")
-    axes.set_title(title)
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
+    axes.set_ylabel("P@K, share of the true top K")
+    headline(axes, title, caption)
+    legend_below(figure)
     return figure

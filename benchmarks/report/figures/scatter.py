@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from benchmarks.report.style import CHOSEN, GOOD, GREEN, QUIET, SINGLE, new_figure, styled
+from benchmarks.report.style import CHOSEN, GOOD, GREEN, QUIET, SINGLE, headline, new_figure, plain, styled
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,9 +54,16 @@ def scatter(
     ]
     for mask, color, alpha, label in layers:
         axes.scatter(
-            score[mask], truth[mask], s=size, c=color, alpha=alpha, linewidths=0, rasterized=True,
-            label=f"{label} ({int(mask.sum()):,})", gid=label,
-        )  # fmt: skip
+            score[mask],
+            truth[mask],
+            s=size,
+            c=color,
+            alpha=alpha,
+            linewidths=0,
+            rasterized=True,
+            label=f"{label} ({int(mask.sum()):,})",
+            gid=label,
+        )
     axes.axhline(truth[truly].min(), color=GOOD, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0)
     axes.axvline(score[predicted].min(), color=CHOSEN, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0)
 
@@ -65,13 +72,19 @@ def scatter(
     hidden = int((truth < axes.get_ylim()[0]).sum())
     if hidden:
         axes.text(
-            0.985, 0.02, f"↓ {hidden:,} below {axes.get_ylim()[0]:.0f}, not drawn", transform=axes.transAxes,
-            fontsize=7, color=QUIET, ha="right", va="bottom",
-        )  # fmt: skip
-    axes.set_title(title)
-    axes.set_title(annotation, loc="right", fontsize=7.0, color=QUIET)
-    axes.set_xlabel(score_label)
-    axes.set_ylabel(truth_label)
+            0.985,
+            0.02,
+            f"↓ {hidden:,} below {axes.get_ylim()[0]:.0f}, not drawn",
+            transform=axes.transAxes,
+            fontsize=7,
+            color=QUIET,
+            ha="right",
+            va="bottom",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
+        )
+    headline(axes, title, annotation)
+    axes.set_xlabel(plain(score_label))
+    axes.set_ylabel(plain(truth_label, 50))
     legend = figure.legend(loc="outside lower center", ncols=2, handletextpad=0.2, columnspacing=1.0)
     for handle in legend.legend_handles:
         handle.set_alpha(1.0)  # type: ignore[union-attr]

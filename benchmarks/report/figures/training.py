@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.report.style import FLOOR, QUIET, SINGLE, look, new_figure, styled
+from benchmarks.report.style import FLOOR, SINGLE, headline, legend_below, look, new_figure, plain, styled
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def training(
     width: float = SINGLE,
 ) -> Figure:
     """Draw tau against training images; the caption says on how many architectures it was measured."""
-    figure, axes = new_figure(width, 0.85 * width)
+    figure, axes = new_figure(width, 0.72 * width)
     for curve in curves:
         drawn = look(curve.estimator, curve.role)
         if len(curve.tau) > 1:
@@ -58,11 +58,18 @@ def training(
         if curve.low is not None and curve.high is not None:
             axes.fill_between(curve.passes, curve.low, curve.high, color=drawn.color, alpha=0.14, linewidth=0)
         axes.plot(
-            curve.passes, curve.tau.mean(axis=0), color=drawn.color, marker=drawn.marker, linestyle=drawn.line,
-            label=curve.label, gid=f"mean:{curve.label}",
-        )  # fmt: skip
+            curve.passes,
+            curve.tau.mean(axis=0),
+            color=drawn.color,
+            marker=drawn.marker,
+            linestyle=drawn.line,
+            label=plain(curve.label, 22),
+            gid=f"mean:{curve.label}",
+        )
     if floor is not None:
-        axes.axhline(floor[1], color=FLOOR.color, linestyle=FLOOR.line, linewidth=1.0, label=f"floor: {floor[0]}")
+        axes.axhline(
+            floor[1], color=FLOOR.color, linestyle=FLOOR.line, linewidth=1.0, label=plain(f"floor: {floor[0]}", 22)
+        )
     passes = np.unique(np.concatenate([c.passes for c in curves]))
     positive = passes[passes > 0]
     if len(positive) > 1 and len(positive) == len(passes) and positive[-1] / positive[0] > 20:
@@ -70,7 +77,6 @@ def training(
     axes.xaxis.set_major_formatter(FuncFormatter(short_count))
     axes.set_xlabel("training images seen (forward and backward)")
     axes.set_ylabel(axis_label)
-    axes.set_title(title)
-    axes.text(0.99, 0.02, caption, transform=axes.transAxes, fontsize=7, color=QUIET, ha="right", va="bottom")
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
+    headline(axes, title, caption)
+    legend_below(figure)
     return figure

@@ -18,8 +18,9 @@ def _pool(g: np.random.Generator, n: int, rho: float) -> tuple[np.ndarray, np.nd
 
 
 def _coverage(key: str, target: float, n: int, rho: float, replications: int, resamples: int) -> float:
-    g, inside = np.random.default_rng(n), 0
-    for _ in range(replications):
+    inside = 0
+    for replication in range(replications):
+        g = np.random.default_rng([9, replication])
         found = evaluate(*_pool(g, n, rho), metrics=[key], rng=g, resamples=resamples)[0]
         assert found.low is not None
         assert found.high is not None
@@ -36,9 +37,10 @@ def _p_at_top(rho: float) -> float:
     return float((0.1 - 1 + stats.multivariate_normal.cdf([q, q], cov=[[1, rho], [rho, 1]])) / 0.05)
 
 
-@pytest.mark.parametrize(("n", "replications"), [(100, 1000), (1000, 400)])
+# The standard error of a coverage is .007 at 1,000 replications and .010 at 500; the slow test takes more.
+@pytest.mark.parametrize(("n", "replications"), [(100, 1000), (1000, 500)])
 def test_coverage_of_tau_is_between_93_and_97_percent(n: int, replications: int) -> None:
-    assert 0.93 <= _coverage("kendall_tau", _tau(0.7), n, 0.7, replications, 300) <= 0.97
+    assert 0.93 <= _coverage("kendall_tau", _tau(0.7), n, 0.7, replications, 250) <= 0.97
 
 
 @pytest.mark.parametrize("rho", [0.3, 0.8])

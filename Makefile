@@ -1,0 +1,43 @@
+# Both targets work from a fresh clone with only Python (>= 3.11) and make: they create the environment they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RESULTS ?= results/local
+SEEDS ?= 3
+
+.PHONY: leaderboard test lint performance setup clean
+
+leaderboard: $(VENV)/.installed  ## every estimator on NAS-Bench-201 with embedded images, then the report
+	$(BIN)/supertau run --estimator all --space nasbench201 --preset quick --seeds $(SEEDS) --results $(RESULTS)
+	$(BIN)/supertau report --results $(RESULTS)
+
+test: $(VENV)/.installed-dev lint  ## lint, types, tests
+	$(BIN)/pytest -q
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+performance: $(VENV)/.installed-dev  ## pytest-benchmark suite; ratios within one run
+	$(BIN)/pytest tests/performance -q --benchmark-only
+
+setup: $(VENV)/.installed-dev  ## the environment for development
+
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "supertau needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# torch goes first: an unpinned requirement of another package would pull a build for GPUs of several gigabytes.
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,151 @@
+"""supertau run: train and score estimators, several seeds, side by side, resumable."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.cli.output import (
+    ERROR,
+    FAILED,
+    INTERRUPTED,
+    RESULTS,
+    Json,
+    Quiet,
+    Results,
+    print_error,
+    print_json,
+    print_note,
+)
+from benchmarks.cli.progress import progress
+from benchmarks.config import RunConfig, resolve
+from benchmarks.executor import Outcome, run_all
+from benchmarks.images import IMAGES
+from benchmarks.runner import Existing, Settings, pick_device
+from estimators.registry import ESTIMATORS
+from search_spaces.errors import SupertauError
+from search_spaces.spaces import get_space
+
+EXAMPLES = """Examples:
+
+supertau run --estimator spos params --seeds 3 --preset quick
+
+supertau run --images cifar10 --estimator spos --preset standard --set sampling=unique
+
+supertau run --estimator all --preset smoke
+
+The same command again finds finished runs and goes on with unfinished ones."""
+
+
+def command(
+    context: typer.Context,
+    estimator: Annotated[
+        list[str], typer.Option("--estimator", "-e", help="Names, 'module:Class', or 'all'. Several may follow.")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
+    images: Annotated[str | None, typer.Option(help="Image set [default: the preset's].")] = None,
+    preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "quick",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --first-seed on.")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0)] = 0,
+    truth: Annotated[
+        str | None, typer.Option(help="Data set of the ground truth [default: the space's first].")
+    ] = None,
+    truth_path: Annotated[
+        str | None, typer.Option(help="Official file, NATS-Bench folder or table to read it from.")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="all, unique, connected, any of them with :COUNT, or a file of architectures.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value of the estimator's Config; may be repeated.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(min=1)] = None,
+    train: Annotated[int | None, typer.Option(min=1, help="Training images.")] = None,
+    validation: Annotated[int | None, typer.Option(min=1, help="Held-out images.")] = None,
+    validation_split: Annotated[
+        str, typer.Option(help="'train' holds images out of the training split; 'test' uses the official test split.")
+    ] = "train",
+    channels: Annotated[int | None, typer.Option(min=1, help="Supernet width C.")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Cells per stage N.")] = None,
+    passes: Annotated[int | None, typer.Option(min=1, help="Training images run forward and backward.")] = None,
+    curve_points: Annotated[int | None, typer.Option(min=0, help="Points of the curve along training.")] = None,
+    curve_pool: Annotated[int | None, typer.Option(min=2, help="Architectures scored at each point.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Runs side by side [default: one per core].")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run [default: cores / workers].")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what is there and run again.")] = False,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Read a --truth-path that could run code when loaded.")
+    ] = False,
+    results: Results = RESULTS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train and score estimators; resumable, one record per run."""
+    get_space(space)
+    IMAGES.resolve(images or "digits")
+    pick_device(device)
+    names = [*estimator, *(more or [])]
+    settings = Settings(
+        results, device, threads, Existing.RESTART if restart else Existing.REUSE, trust_pickle=trust_pickle
+    )
+    configs: list[RunConfig] = []
+    for name in list(ESTIMATORS) if names == ["all"] else names:
+        repeats = 1 if ESTIMATORS.resolve(name).deterministic else seeds
+        configs += [
+            resolve(
+                name, seed=seed, preset=preset, space=space, truth=truth, truth_path=truth_path,
+                validation_split=validation_split, settings=parse_settings(setting or []), images=images, pool=pool,
+                image_size=image_size, train=train, validation=validation, channels=channels, cells=cells, passes=passes,
+                curve_points=curve_points, curve_pool=curve_pool,
+            )
+            for seed in range(first_seed, first_seed + repeats)
+        ]  # fmt: skip
+    with progress(len(configs), quiet=quiet) as listener:
+        outcomes = run_all(configs, settings, listener, workers=workers)
+    finish(outcomes, as_json=as_json, quiet=quiet)
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """Return name=value pairs as a dictionary; a value is JSON where it is, 'a,b' a list, and otherwise text."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise SupertauError(f"--set '{pair}': expected name=value, e.g. --set learning_rate=0.05.")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text.split(",") if "," in text else text
+    return values
+
+
+def finish(outcomes: list[Outcome], *, as_json: bool, quiet: bool) -> None:
+    """Tell how the runs ended, and leave with the exit status that says so."""
+    if as_json:
+        print_json(
+            [
+                {
+                    "run_id": o.config.run_id, "status": o.status, "message": o.message,
+                    "folder": str(o.run.folder) if o.run else None,
+                    "metrics": o.run.record["metrics"] if o.run else [],
+                }
+                for o in outcomes
+            ]
+        )  # fmt: skip
+    stopped = [o for o in outcomes if o.status == "interrupted"]
+    for outcome in outcomes:
+        if outcome.status == "error":
+            print_error(f"{outcome.config.run_id}: {outcome.message}")
+    if stopped:
+        print_note(f"{len(stopped)} of {len(outcomes)} runs interrupted; the same command again goes on with them.")
+        raise typer.Exit(INTERRUPTED)
+    if any(o.status == "error" for o in outcomes):
+        raise typer.Exit(ERROR)
+    if any(o.status == "failed" for o in outcomes):
+        raise typer.Exit(FAILED)
+    if not quiet and not as_json:
+        print_note("Next: supertau report")

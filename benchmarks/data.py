@@ -175,4 +175,5 @@ def _verify_presence(item: DataItem, folder: Path) -> Verified:
     files = _present_files(item, folder)
     if files:
         return Verified(item.key, ", ".join(map(str, files)), State.UNCHECKED, "there; its content was not looked at")
-    return Verified(item.key, item.key, State.MISSING, str(by_hand(item, folder, f"'{item.key}' is not there")))
+    reason = f"'{item.key}' is not there" + ("" if item.manual else f"; run 'supertau data fetch {item.key}'")
+    return Verified(item.key, item.key, State.MISSING, str(by_hand(item, folder, reason)))

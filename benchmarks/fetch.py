@@ -41,7 +41,7 @@ def by_hand(item: DataItem, folder: Path, reason: str) -> DataError:
     files = "".join(f"\n  {instructions(file, folder)}" for file in item.files)
     note = f"\n{item.note}" if item.note else ""
     return DataError(
-        f"{reason}. Put there by hand:{files}{note}\nThe environment variable {VARIABLE} moves the folder {folder}."
+        f"{reason}. To get it by hand:{files}{note}\nThe environment variable {VARIABLE} moves the folder {folder}."
     )
 
 

@@ -129,9 +129,10 @@ class Evolution:
         if self.finished:
             return []
         if self._asked is None:
-            self._asked = self._breed()
-        if not self._asked and not self.generations:
-            raise SupertauError(f"evolution: no architecture of {self.space.name} is within the cost limit; raise it.")
+            population = self._breed()
+            if not population and not self.generations:
+                raise SupertauError(f"evolution: no architecture of {self.space.name} is within the limits.")
+            self._asked = population
         return list(self._asked)
 
     def tell(self, scores: Sequence[float]) -> None:

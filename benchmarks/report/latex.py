@@ -87,7 +87,7 @@ def _line(row: Row, table: Table, shown: Sequence[tuple[str, str]], below: dict[
         return "undef."
 
     tau = row.cell(table.view, TAU)
-    name = escape(row.label + ("" if row.primary or not row.column else f" [{row.column}]"))
+    name = escape(row.name)
     if row.reference:
         name = rf"\textit{{{name}}}"
     elif row.verdict is False:

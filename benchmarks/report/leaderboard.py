@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.cells import Cell, mean, summarise
+from benchmarks.report.rejudge import judged_by
 from benchmarks.report.tasks import Task, collect, differences, groups, seed_of
 from search_spaces.errors import unknown
 
@@ -50,6 +51,11 @@ class Row:
     devices: tuple[str, ...] = ()
     verdict: bool | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The label, with the score column where it is not the primary one."""
+        return self.label if self.primary or not self.column else f"{self.label} [{self.column}]"
 
     @property
     def reference(self) -> bool:
@@ -115,7 +121,7 @@ class Table:
         count = "an unknown number of" if self.n is None else f"{self.n:,}"
         kind = {
             "all": "isomorphic architectures counted apart",
-            "unique": "one representative per isomorphism class",
+            "unique": "one entry per isomorphism class, scores and truth averaged",
             "connected": "only architectures with a path from input to output",
         }.get(self.view, "")
         pool = f"pool '{self.task.pool}'" if self.task.pool else "pool as recorded"
@@ -127,10 +133,9 @@ class Table:
             f"view '{self.view}'{f' ({kind})' if kind else ''}.{extra}"
         )
 
-    @property
-    def competitors(self) -> list[Row]:
-        """Rows that are no reference."""
-        return [r for r in self.rows if not r.reference]
+    def runs_of(self, row: Row) -> list[Run]:
+        """Return the runs behind a row, seeds in order."""
+        return [r for r in self.runs if r.record["run_id"] in row.run_ids]
 
 
 def leaderboard(
@@ -142,13 +147,18 @@ def leaderboard(
 ) -> list[Table]:
     """Return one table per task.
 
-    truth: only this one. columns: None for each estimator's declared primary, "all", or names of score columns.
-    view: the main one, "all" when None. Raises UnknownName for a truth, column or view no record has.
+    truth: only this one; runs that hold its trials but were judged by another are judged now. columns: None for each
+    estimator's declared primary, "all", or names of score columns. view: the main one, "all" when None. Raises
+    UnknownName for a truth, column or view no record has.
     """
     main = view or "all"
-    known = {str(m["truth"]) for r in runs for m in r.record.get("metrics") or []}
-    if truth is not None and truth not in known:
-        raise unknown("ground truth", truth, known)
+    if truth is not None:
+        runs = judged_by(runs, truth)
+        known = {t for r in runs for t in r.record.get("truths") or {}} | {
+            str(m["truth"]) for r in runs for m in r.record.get("metrics") or []
+        }
+        if truth not in known:
+            raise unknown("ground truth", truth, known)
     views = {str(m["view"]) for r in runs for m in r.record.get("metrics") or []}
     if views and main not in views:
         raise unknown("view", main, views)

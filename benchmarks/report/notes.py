@@ -47,8 +47,8 @@ def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
         ),
         (
             "all, unique, connected",
-            "Views of the pool: every architecture; one representative per isomorphism class with the scores of its "
-            "members averaged; only architectures with a path from input to output.",
+            "Views of the pool: every architecture; one entry per isomorphism class, scores and "
+            "truth of its members averaged; only architectures with a path from input to output.",
         ),
         (
             "Score column",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +87,10 @@ def _section(place: int, table: Table, plots: Sequence[Plot]) -> str:
     ]
     heads += [_head(metric_label(key).partition(" (")[0], _chance(table, view, key)) for view, key in shown]
     heads += [
-        _head("training", "images · time", first="ascending"),
-        _head("scoring", "images · time", first="ascending"),
+        _head("training", "images, time", first="ascending"),
+        _head("scoring", "images, time", first="ascending"),
         _head("supernet", "parameters", first="ascending"),
-        _head("memory", "peak · device", first="ascending"),
+        _head("memory", "peak, device", first="ascending"),
     ]
     places = ranks(table.rows, table.view)
     body = "\n".join(_row(table, row, where, shown) for row, where in zip(table.rows, places, strict=True))
@@ -139,10 +139,10 @@ def _row(table: Table, row: Row, place: str, shown: Sequence[tuple[str, str]]) -
     tau = row.cell(table.view, TAU)
     badges = [f'<span class="badge">{BADGES[row.role]}</span>'] if row.role in BADGES else []
     if row.verdict is False:
-        badges.append('<span class="badge below">▽ not above the floor</span>')
+        badges.append('<span class="badge below">▽ not above floor</span>')
     swatch = f'<span class="swatch" style="background:{look(row.estimator, row.role).color}"></span>'
     notes = [n for n in row.notes if not n.startswith("not above")]
-    below = f"<small>{escape(row.column)}{''.join(badges)}</small>" + "".join(
+    below = f"<small>{escape(row.column)} {''.join(badges)}</small>" + "".join(
         f"<small>{escape(n)}</small>" for n in notes
     )
     title = f' title="{escape(row.source)}"' if row.source else ""
@@ -265,6 +265,15 @@ def _figures(plots: Sequence[Plot]) -> str:
     return "\n".join(parts)
 
 
+def _flat(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield `name value` of nested entries, missing ones left out."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        elif value is not None:
+            yield f"{name} {value}"
+
+
 def _provenance(runs: Sequence[Run]) -> str:
     """Return truth tables with checksums, and every run with its hashes, versions and times."""
     truths: dict[str, Mapping[str, Any]] = {}
@@ -277,7 +286,7 @@ def _provenance(runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
         r = run.record
-        environment = "; ".join(f"{k} {v}" for k, v in (r.get("environment") or {}).items() if v is not None)
+        environment = "; ".join(_flat(r.get("environment") or {}))
         fields = (
             r.get("title"),
             seed_of(r),

@@ -46,13 +46,14 @@ thead button {
 thead button::after { content: " \\2195"; color: var(--quiet); opacity: .45; }
 thead th[aria-sort=descending] button::after { content: " \\2193"; color: var(--accent); opacity: 1; }
 thead th[aria-sort=ascending] button::after { content: " \\2191"; color: var(--accent); opacity: 1; }
-thead small { display: block; font-weight: 400; color: var(--quiet); white-space: normal; font-size: .86em; }
+thead small { display: block; font-weight: 400; color: var(--quiet); white-space: normal; min-width: 6.5em;
+  font-size: .86em; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 tbody tr:hover td { background: var(--faint); }
 tr.reference td { color: var(--quiet); font-style: italic; background: var(--faint); }
 td.name { font-weight: 600; }
 td small { display: block; font-weight: 400; color: var(--quiet); font-style: normal; font-size: .92em; }
-td.name small { white-space: normal; min-width: 13em; }
+td.name small { white-space: normal; min-width: 17em; }
 td.name .swatch { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 7px;
   outline: 1px solid var(--line); }
 tr.reference td.name { font-weight: 400; }
@@ -60,7 +61,7 @@ td.note { white-space: normal; min-width: 170px; max-width: 260px; text-align: l
 td.undefined { color: var(--warn); white-space: normal; min-width: 8em; font-size: .92em; font-style: normal; }
 .badge {
   display: inline-block; font-size: .9em; font-weight: 500; font-style: normal; line-height: 1.5; padding: 0 7px;
-  border-radius: 9px; border: 1px solid var(--line); color: var(--quiet); margin: 2px 0 0 6px;
+  border-radius: 9px; border: 1px solid var(--line); color: var(--quiet); margin: 2px 6px 0 0;
 }
 .badge.below { color: var(--warn); border-color: var(--warn); background: var(--warn-back); }
 svg.interval { display: block; width: 100px; height: 16px; }

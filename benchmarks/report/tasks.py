@@ -69,24 +69,23 @@ def task_of(record: Mapping[str, Any], truth: str) -> Task:
     )
 
 
-def truths_of(record: Mapping[str, Any]) -> list[str]:
-    """Return the truths a record was judged by, in its order; for a failed run the one it was meant for."""
+def truths_of(record: Mapping[str, Any], only: str | None = None) -> list[str]:
+    """Return the truths a record was judged by, in its order, or just one; a failed run belongs to any."""
     judged = list(dict.fromkeys(str(m["truth"]) for m in record.get("metrics") or []))
-    meant = record["config"].get("truth")
-    if judged:
-        return judged
-    return [str(t) for t in meant] if isinstance(meant, list) else [str(meant or "unknown truth")]
+    if not judged:
+        return [only or str(record["config"].get("truth") or "unknown truth")]
+    return [t for t in judged if only in (None, t)]
 
 
 def collect(runs: Sequence[Run], truth: str | None = None) -> dict[Task, list[Run]]:
     """Return runs by task, in a stable order; a run that leaves parts of its task open joins every task it fits."""
-    pairs = [(task_of(r.record, t), r) for r in runs for t in truths_of(r.record) if truth in (None, t)]
+    pairs = [(task_of(r.record, t), r) for r in runs for t in truths_of(r.record, truth)]
     tasks: dict[Task, list[Run]] = {}
     for task, _ in sorted(pairs, key=lambda p: p[0].vague):
         if not any(held.accepts(task) for held in tasks if held.vague < task.vague):
             tasks.setdefault(task, [])
     for task, run in pairs:
-        homes = [task] if task in tasks else [held for held in tasks if held.accepts(task)]
+        homes = [task] if task in tasks else [t for t in tasks if t.vague < task.vague and t.accepts(task)]
         for home in homes:
             tasks[home].append(run)
     return dict(sorted(tasks.items(), key=lambda item: str(item[0])))

@@ -69,7 +69,7 @@ def _summary_lines(table: Table) -> Iterable[list[object]]:
                 c.sd,
                 c.low,
                 c.high,
-                c.interval,
+                c.interval if c.interval != "none" else "",
                 c.chance,
                 c.ceiling,
                 c.n,

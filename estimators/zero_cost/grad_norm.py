@@ -10,7 +10,8 @@ from estimators.zero_cost.probe import Path, Probe, TensorsConfig
 class GradNorm(Probe):
     """Sum over tensors of the Euclidean norm of the gradient of the cross-entropy on one batch.
 
-    At least 0, which a network that does not see its input reaches; that counts as undefined.
+    At least 0, which a network that does not see its input reaches; that counts as undefined. (With tensors='all' the
+    classifier's bias still has a gradient there: a small value, and defined.)
     """
 
     Config = TensorsConfig

@@ -12,7 +12,7 @@ class Snip(Probe):
 
     Lee et al. divide by that sum, having drawn weights by variance scaling, and rank the weights of one network; here,
     as in Abdelfattah et al., the sum is the score and weights are as the space draws them. At least 0, which a network
-    that does not see its input reaches; that counts as undefined.
+    that does not see its input reaches; that counts as undefined. (Not so with tensors='all': see grad_norm.)
     """
 
     Config = TensorsConfig

@@ -110,7 +110,7 @@ def test_list_says_what_is_there_and_how_to_get_the_rest(tmp_path: Path) -> None
     assert set(rows) == set(DATA)
     cifar = rows["cifar10"]
     assert (cifar.present, cifar.size, cifar.folder) == (False, 170_498_071, tmp_path / "cifar10")
-    for part in ("cifar-10-python.tar.gz", "cs.toronto.edu", "170,498,071 bytes", "md5 c58f30108f718f92721af3b95e74349a"):
+    for part in ("cifar-10-python.tar.gz", "toronto.edu", "170,498,071 bytes", "md5 c58f30108f718f92721af3b95e74349a"):
         assert part in cifar.how[0]
     assert "no published checksum" in rows["nds"].how[0]
     assert rows["nds"].size is None
@@ -253,12 +253,13 @@ def test_a_damaged_archive_does_not_stay(
 def test_what_cannot_be_fetched_says_what_to_put_where(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         data.fetch("nasbench201", tmp_path)
-    for part in ("no direct link", "drive.google.com", "NAS-Bench-201-v1_1-096897.pth", str(tmp_path / "nb201"), "4.7 GB"):
+    folder = str(tmp_path / "nb201")
+    for part in ("no direct link", "drive.google.com", "NAS-Bench-201-v1_1-096897.pth", folder, "4.7 GB"):
         assert part in str(caught.value)
-    with pytest.raises(DataError, match="image-net.org") as caught:
+    with pytest.raises(DataError, match=r"image-net\.org") as caught:
         data.fetch("imagenet16-120", tmp_path)
     assert "md5 27846dcaa50de8e21a7d1a35f30f0e91 according to the authors of NAS-Bench-201" in str(caught.value)
-    with pytest.raises(UnknownName, match="unknown data item 'cifar'. Did you mean 'cifar10'?"):
+    with pytest.raises(UnknownName, match=r"unknown data item 'cifar'\. Did you mean 'cifar10'\?"):
         data.fetch("cifar", tmp_path)
     with pytest.raises(DataError, match="'digits' need no download"):
         data.fetch("digits", tmp_path)

@@ -44,7 +44,7 @@ def overlap(
     title: str,
     caption: str,
     n: int,
-    ceiling: tuple[npt.NDArray[np.int64], Floats] | None = None,
+    ceiling: tuple[Floats, Floats] | None = None,
     width: float = SINGLE,
 ) -> Figure:
     """Draw P@K over K on a pool of n architectures; chance is K/n, ceiling that of one training seed for the others."""

@@ -1,0 +1,51 @@
+"""What every room's tests share: one thread, reproducible fuzzing, a small problem, real files."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+from estimators.problem import Augmentation, ImageSet, Problem
+from search_spaces.nasbench201 import NASBench201
+from search_spaces.space import NetworkConfig
+
+hypothesis.settings.register_profile("supertau", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("supertau")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Hold torch to one thread: the tensors are tiny, and on a busy machine threads waiting for each other cost tenfold."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def problem() -> Problem:
+    """A ranking problem of the smoke preset's size: 320 + 160 digits of 8x8 pixels, C=4, N=1. Not to be changed."""
+    from sklearn.datasets import load_digits
+
+    pixels, classes = load_digits(return_X_y=True)
+    images = torch.from_numpy((pixels * (255 / 16)).round()).to(torch.uint8).view(-1, 1, 8, 8)
+    labels = torch.from_numpy(classes).long()
+    rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    digits = ImageSet("digits", images, labels, 10, (0.3053,), (0.3760,), Augmentation(crop=1))
+    size = NetworkConfig(channels=4, cells=1, image_size=8, classes=10, image_channels=1)
+    return Problem(NASBench201(), size, digits.subset(rows[:320]), digits.subset(rows[320:480]), seed=0)
+
+
+@pytest.fixture(scope="session")
+def real_file() -> Callable[[str], Path]:
+    """Return the path of a real file below $SUPERTAU_DATA; skip the test, with the reason, where it is missing."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("SUPERTAU_DATA")
+        if not root:
+            pytest.skip(f"SUPERTAU_DATA is not set, so there is no {name}")
+        if not (Path(root) / name).exists():
+            pytest.skip(f"the folder that SUPERTAU_DATA names holds no {name}")
+        return Path(root) / name
+
+    return find

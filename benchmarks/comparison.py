@@ -60,7 +60,7 @@ def _fits(run: Run, name: str) -> bool:
 def compare(
     a: Side, b: Side, *, key: str = "kendall_tau", truth: str | None = None, view: str = "all", resamples: int = 1000
 ) -> Difference:
-    """Return metric(a) - metric(b) on the architectures both scored, averaged over paired seeds, with its 95 % interval.
+    """Return metric(a) - metric(b) on the architectures both scored, averaged over paired seeds, with an interval.
 
     With unequal numbers of seeds the first ones are paired. Raises SupertauError when fewer than two architectures are
     shared, or the sides were not ranked on the same space.

@@ -65,6 +65,14 @@ class RunConfig:
         return self._digest(*(LABELS[:1] if ESTIMATORS.resolve(self.estimator).uses_truth else LABELS))
 
     @property
+    def training(self) -> str:
+        """Hash of what training depends on: runs that share it differ only in what they score, how, and the truth."""
+        scoring = ESTIMATORS.resolve(self.estimator).scoring_settings
+        settings = {name: value for name, value in self.estimator_config.items() if name not in scoring}
+        trained = replace(self, estimator_config=settings)
+        return trained._digest(*LABELS, "pool", "curve_points", "curve_pool")
+
+    @property
     def group(self) -> str:
         """Hash that runs share which differ in nothing but the seed."""
         return self._digest(*LABELS, "seed")

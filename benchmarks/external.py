@@ -130,8 +130,8 @@ def score(
 ) -> Run:
     """Judge a table of scores against ground truth and keep it as a record with role 'external'; nothing is trained.
 
-    name: how the leaderboard calls it, by default the file's name. Several seeds of one method share a name. The pool is
-    what the table holds: 'all' or 'unique' when it is just that, else named after the file.
+    name: how the leaderboard calls it, by default the file's name. Several seeds of one method share a name. The pool
+    is what the table holds: 'all' or 'unique' when it is just that, else named after the file.
     """
     where = get_space(space)
     architectures, values = read_scores(path, where, columns)

@@ -18,14 +18,15 @@ from filelock import FileLock, Timeout
 from benchmarks import environment
 from benchmarks.config import RunConfig
 from benchmarks.events import Event, Interrupted, Listener, StopFlag, stop_on_signal
-from benchmarks.files import require_writable
+from benchmarks.files import require_writable, write_atomically
 from benchmarks.images import load_problem_images
 from benchmarks.judge import headline, judge, truth_table
-from benchmarks.record import Run, read_run, write_record, write_table
+from benchmarks.record import Run, load_runs, read_run, write_record, write_table
 from benchmarks.stages import Training, score_in_shards
 from estimators.estimator import Budget, Diverged, Estimator
 from estimators.oracle_noise import OracleProblem
 from estimators.problem import Problem
+from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError
 from search_spaces.pool import Pool, select
 from search_spaces.space import Architecture, NetworkConfig, SearchSpace
@@ -117,6 +118,7 @@ def _locked(config: RunConfig, settings: Settings, folder: Path, listener: Liste
         "run_id": config.run_id,
         "identity": config.identity,
         "group": config.group,
+        "training": config.training,
         "status": "running",
         "error": None,
         "config": config.as_dict(),
@@ -167,6 +169,8 @@ def _work(
         curve=select_part(pool, config.curve_pool),
         checkpoint_seconds=settings.checkpoint_seconds,
     )  # fmt: skip
+    if settings.existing is Existing.REUSE and not monitor.checkpoint.exists():
+        record["trained_by"] = adopt_training(config, settings.results, monitor.checkpoint)
     trained = monitor.restore(estimator, problem)
     parameters = estimator.cost()["supernet_parameters"]
     # A checkpoint holds weights and momentum, and its successor is written beside it.
@@ -204,6 +208,21 @@ def _work(
         shutil.rmtree(folder / leftover, ignore_errors=True)
     listener(Event(config.run_id, "finished", text=headline(record)))
     return Run(folder, record)
+
+
+def adopt_training(config: RunConfig, results: Path, checkpoint: Path) -> str | None:
+    """Copy the checkpoint of a finished run with the same training, and return that run's id; None when there is none.
+
+    Scoring another pool, or in another batch-norm mode, then costs no training.
+    """
+    if not ESTIMATORS.resolve(config.estimator).trains:
+        return None
+    for other in load_runs(results):
+        held = other.folder / checkpoint.name
+        if other.finished and other.record.get("training") == config.training and held.exists():
+            write_atomically(checkpoint, held.read_bytes())
+            return str(other.record["run_id"])
+    return None
 
 
 def make_problem(config: RunConfig, space: SearchSpace, device: torch.device) -> Problem:

@@ -76,6 +76,8 @@ class Estimator(ABC):
     """Only the noise ceiling: its Problem carries one ground-truth trial, and it is judged by the others."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Values of Config fields per preset, where they differ from the defaults."""
+    scoring_settings: ClassVar[tuple[str, ...]] = ()
+    """Config fields that `train` does not depend on: runs that differ in no other field may share one training."""
     role: ClassVar[str] = "estimator"
     """How reports treat it: 'estimator', 'baseline' (free), 'zero_cost', or 'ceiling'."""
     title: ClassVar[str] = ""

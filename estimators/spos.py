@@ -4,8 +4,8 @@
     score:  accuracy of the path on held-out images, its batch norms recalibrated on training images
 
 Where the paper or its code and this file differ (the supernet there is a ShuffleNet on ImageNet), the reason stands
-beside the field of `SPOSConfig`. The paper's FLOPs-binned sampling and label smoothing serve its mobile setting and are not
-used; the optimiser is the one NAS-Bench-201 uses for its one-shot baselines.
+beside the field of `SPOSConfig`. The code's FLOPs-binned sampling serves its mobile setting and has no sense here; the
+optimiser is the one that NAS-Bench-201's one-shot baselines use.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class SPOS(Estimator):
     Config = SPOSConfig
     title = "SPOS"
     source = "Guo et al., ECCV 2020, arXiv:1904.00420"
+    scoring_settings = ("bn", "scoring_batch", "scoring_images", "calibration_images", "calibration_batch")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "standard": {"scoring_images": 1000, "calibration_images": 1024, "scoring_batch": 500},

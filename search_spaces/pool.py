@@ -19,7 +19,7 @@ POOL_SEED = 0
 
 @dataclass(frozen=True)
 class Pool:
-    """Architectures in a fixed order. name: the specification, with a digest of the content when it came from a file."""
+    """Architectures in a fixed order. name: the specification, with a digest of the content when it is a file."""
 
     name: str
     architectures: tuple[Architecture, ...]

@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("supertau")
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Hold torch to one thread: the tensors are tiny, and on a busy machine threads waiting for each other cost tenfold."""
+    """Hold torch to one thread: with tensors this small, threads that wait for each other cost up to tenfold."""
     torch.set_num_threads(1)
 
 

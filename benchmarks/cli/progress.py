@@ -25,8 +25,8 @@ def progress(total: int, *, quiet: bool) -> Iterator[Listener]:
         yield _lines()
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(), TextColumn("left"), Remaining(),
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"), TimeElapsedColumn(), TextColumn("left"), Remaining(),
     )  # fmt: skip
     with Progress(*columns, console=err) as bars:
         overall = bars.add_task("runs", total=total, text="")

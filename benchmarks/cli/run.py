@@ -99,8 +99,8 @@ def command(
             resolve(
                 name, seed=seed, preset=preset, space=space, truth=truth, truth_path=truth_path,
                 validation_split=validation_split, settings=parse_settings(setting or []), images=images, pool=pool,
-                image_size=image_size, train=train, validation=validation, channels=channels, cells=cells, passes=passes,
-                curve_points=curve_points, curve_pool=curve_pool,
+                image_size=image_size, train=train, validation=validation, channels=channels, cells=cells,
+                passes=passes, curve_points=curve_points, curve_pool=curve_pool,
             )
             for seed in range(first_seed, first_seed + repeats)
         ]  # fmt: skip

@@ -92,6 +92,11 @@ class Case:
         return self.cls.__name__
 
     @property
+    def smaller_steps(self) -> str:
+        """What to do when the tiny budget is too small for a step, for messages."""
+        return f"set a smaller batch_size in {self.name}.presets['{PRESET}']"
+
+    @property
     def few(self) -> tuple[Architecture, ...]:
         """The first architectures of the pool."""
         return pool()[:FEW]

@@ -35,8 +35,8 @@ def cost_is_reported(case: Case) -> None:
     after = case.fitted.cost()
     _assert_costs(case, after, "after score()")
     assert after["score_images"] >= before["score_images"], (
-        f"{case.name}: scoring lowered cost()['score_images'] from {before['score_images']} to {after['score_images']}: "
-        "count up from start() on."
+        f"{case.name}: scoring lowered cost()['score_images'] from {before['score_images']} to "
+        f"{after['score_images']}: count up from start() on."
     )
     assert after["train_images"] == before["train_images"], f"{case.name}: scoring counts as training in cost()."
 

@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
 from benchmarks.config import validated
-from benchmarks.conformance.case import PRESET, Case
+from benchmarks.conformance.case import Case
 from benchmarks.presets import PRESETS
 from search_spaces.errors import SupertauError, unknown
 
@@ -76,8 +76,3 @@ def role_is_known(case: Case) -> None:
     assert (role == "ceiling") == sees, (
         f"{case.name}: role '{role}' with uses_truth={sees}; role 'ceiling' and uses_truth=True go together only."
     )
-
-
-def smoke_preset_is_used(case: Case) -> str:
-    """Return how to make the tiny run smaller, for messages."""
-    return f"set a smaller batch_size in {case.name}.presets['{PRESET}']"

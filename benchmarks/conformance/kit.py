@@ -108,7 +108,8 @@ def parametrize(cls: type[Estimator]) -> pytest.MarkDecorator:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run a block with one thread of torch: the problem is too small for more, and waiting threads slow a busy machine."""
+    """Run a block with one thread of torch."""
+    # The problem is too small for more: threads that wait for each other make a busy machine many times slower.
     held = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from benchmarks.conformance.case import PASSES, Case, Recorder, Skipped, different, through_disk
-from benchmarks.conformance.declaration import smoke_preset_is_used
 from benchmarks.events import Interrupted
 from estimators.estimator import Estimator
 
@@ -26,7 +25,7 @@ def budget_is_kept(case: Case) -> None:
         return
     assert used > 0, (
         f"{case.name} trained on no image of a budget of {PASSES}: is it counted in cost()['train_images']? "
-        f"Otherwise {smoke_preset_is_used(case)}; if it does not train, set trains = False."
+        f"Otherwise {case.smaller_steps}; if it does not train, set trains = False."
     )
     assert used <= PASSES, (
         f"{case.name} trained on {used} images, the budget is {PASSES}: make budget.steps(images per step) steps, "
@@ -48,7 +47,7 @@ def monitor_hears_every_step(case: Case) -> None:
     )
     assert total >= LEAST_STEPS, (
         f"{case.name} makes {total} steps of {PASSES} images; the kit needs {LEAST_STEPS} to stop in the middle: "
-        f"{smoke_preset_is_used(case)}."
+        f"{case.smaller_steps}."
     )
     for s in steps:
         assert math.isfinite(s.loss), f"{case.name}: loss {s.loss} at step {s.step}: lower the learning rate."

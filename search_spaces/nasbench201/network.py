@@ -1,4 +1,4 @@
-"""Networks of NAS-Bench-201: one skeleton, used as a supernet or, with one option per edge, as a stand-alone network."""
+"""Networks of NAS-Bench-201: one skeleton, a supernet or, with a single option per edge, a stand-alone network."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_training_images_per_second(benchmark, setting) -> None:
 
 @pytest.mark.benchmark(group="scoring")
 def test_scored_architecture_images_per_second(benchmark, setting) -> None:
-    problem, batch, steps = setting
+    problem, _, steps = setting
     count = 512
     spos = SPOS.configured("smoke", {"bn": ("batch",), "scoring_batch": 256, "scoring_images": count})
     spos.start(problem)

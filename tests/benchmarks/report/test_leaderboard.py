@@ -175,18 +175,18 @@ def test_numbers_for_reading() -> None:
     assert [memory(v) for v in (100, 3 * 2**20)] == ["100 B", "3 MiB"]
 
 
-def test_another_truth_is_judged_on_demand_from_stored_scores(results: Results) -> None:
-    for folder in (results.folder / "runs").iterdir():
-        if (folder / "truth.parquet").exists():
-            table = pd.read_parquet(folder / "truth.parquet")
-            table["cifar100:777"] = 50 + results.quality**3
-            table.to_parquet(folder / "truth.parquet")
-    table = only_table(results, truth="cifar100")
-    cell = row_of(table, "CLOSENet").cells["all", TAU]
-    expected = [stats.kendalltau(results.scores(0.4, s), results.quality**3).statistic for s in range(3)]
+def test_another_truth_is_judged_on_demand_from_stored_scores(empty_results: Results) -> None:
+    score, other = empty_results.scores(0.4, 0), 50 + empty_results.quality**3
+    run_id = empty_results.add("close", "CLOSENet", score)
+    empty_results.fail("spos", "SPOS")
+    path = empty_results.folder / "runs" / run_id / "truth.parquet"
+    pd.read_parquet(path).assign(**{"cifar100:777": other}).to_parquet(path)
+    table = only_table(empty_results, truth="cifar100")
     assert table.task.truth == "cifar100"
-    assert cell.values == pytest.approx(expected)
-    assert len(table.failures) == 2
+    cell = row_of(table, "CLOSENet").cells["all", TAU]
+    assert cell.value == pytest.approx(stats.kendalltau(score, other).statistic)
+    assert cell.interval == "pool"
+    assert len(table.failures) == 1
     assert disagreements(table) == []
 
 

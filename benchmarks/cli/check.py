@@ -1,0 +1,74 @@
+"""supertau check: does an estimator keep to what the suite relies on?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.output import FAILED, Json, Quiet, out, print_json
+from benchmarks.conformance import CHECKS, Result, check_estimator
+from estimators.registry import ESTIMATORS
+from search_spaces.errors import SupertauError
+
+EXAMPLES = """Examples:
+
+supertau check my_method
+
+supertau check my_package.my_module:MyEstimator
+
+supertau check --all --quiet
+
+Exit status 1 when a check fails."""
+
+STYLES = {"passed": "green", "skipped": "dim", "FAILED": "bold red"}
+
+
+def command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME_OR_PATH", help="Names or 'module:Class'. Several may follow.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Check every registered estimator, plugins too.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the conformance kit on estimators: a tiny problem, seconds each."""
+    if every == bool(names):
+        raise SupertauError("name the estimators to check, or give --all: e.g. supertau check my_module:MyEstimator.")
+    chosen = list(ESTIMATORS) if every else names or []
+    classes = {name: ESTIMATORS.resolve(name) for name in chosen}
+    ended: dict[str, list[Result]] = {}
+    for name, cls in classes.items():
+        if not (as_json or quiet):
+            out.print(f"{name}: {len(CHECKS)} checks", style="bold", markup=False)
+        ended[name] = check_estimator(cls, None if as_json else partial(_show, name=name, quiet=quiet))
+        if not (as_json or quiet):
+            out.print(f"{_count(ended[name])}\n", markup=False)
+    if as_json:
+        print_json({name: [{**asdict(r), "status": r.status} for r in results] for name, results in ended.items()})
+    if not all(result.passed for results in ended.values() for result in results):
+        raise typer.Exit(FAILED)
+
+
+def _show(result: Result, name: str, quiet: bool) -> None:
+    """Print one check; when quiet only a failed one, with the estimator's name."""
+    if quiet and result.passed:
+        return
+    out.print(result.status, style=STYLES[result.status], end="  ")
+    told = result.message or (f"({result.skipped_reason})" if result.skipped_reason else "")
+    place = f"{name}: {result.name}" if quiet else result.name
+    out.print(f"{place}{': ' if result.message else ' ' if told else ''}{told}", markup=False)
+    if not result.passed and not quiet:
+        out.print(f"        why: {_why(result.name)}", markup=False, style="dim")
+
+
+def _why(name: str) -> str:
+    """Return what a check asks for, from its docstring."""
+    return " ".join((CHECKS[name].__doc__ or "").split())
+
+
+def _count(results: list[Result]) -> str:
+    counts = {status: sum(r.status == status for r in results) for status in STYLES}
+    return ", ".join(f"{count} {status.lower()}" for status, count in counts.items() if count or status == "passed")

@@ -1,0 +1,40 @@
+"""supertau new-estimator: a plugin project, ready to edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.output import Json, Quiet, out, print_json
+from benchmarks.plugin import FILES, names, new_estimator
+
+EXAMPLES = """Examples:
+
+supertau new-estimator my-method
+
+supertau new-estimator my-method --to projects/my-method"""
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Of the project and the estimator, e.g. my-method.")],
+    to: Annotated[Path | None, typer.Option(help="Folder to write to, new or empty [default: ./NAME].")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a plugin project whose estimator works and passes `supertau check`."""
+    words = names(name)
+    folder = new_estimator(name, to or Path(words["project"]))
+    if as_json:
+        print_json({"folder": str(folder), "estimator": words["module"], "class": words["cls"]})
+    elif not quiet:
+        lines = (
+            f"Wrote {len(FILES)} files to {folder}. Next:",
+            f"  cd {folder}",
+            "  pip install -e .",
+            f"  supertau check {words['module']}",
+            f"  supertau run --estimator {words['module']} --preset smoke",
+            f"The method is in {words['module']}/estimator.py; YOUR IDEA marks where yours goes.",
+        )
+        out.print("\n".join(lines), markup=False)

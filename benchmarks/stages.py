@@ -41,7 +41,7 @@ class Training(Monitor):
         self.checkpoint_seconds = checkpoint_seconds
         self.seconds = 0.0
         self._began = self._saved = self._reported = time.monotonic()
-        self._first_step: int | None = None
+        self._first_step = 0
         self._curve_images = 0
         self._curve_seconds = 0.0
 
@@ -87,17 +87,17 @@ class Training(Monitor):
     def after_step(
         self, estimator: Estimator, step: int, total: int, loss: torch.Tensor | float, learning_rate: float
     ) -> None:
-        if self._first_step is None:
-            self._first_step, self._start = step - 1, time.monotonic()
         if self._is_curve_step(step, total):
             self._watch(estimator, step)
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS or step == total:
             self._reported = now
-            rate = (step - self._first_step) / max(1e-9, now - self._start)
             images = estimator.cost()["train_images"]
             epochs = images / max(1, len(estimator.problem.train))
-            text = f"epoch {epochs:.1f}, {rate:.0f} steps/s, loss {float(loss):.3f}, lr {learning_rate:.4f}"
+            speed = f", {(step - self._first_step) / (now - self._start):.0f} steps/s" if self._first_step else ""
+            if not self._first_step:  # the first step warms up and is left out of the speed
+                self._first_step, self._start = step, now
+            text = f"epoch {epochs:.1f}{speed}, loss {float(loss):.3f}, lr {learning_rate:.4f}"
             self.listener(Event(self.run_id, "train", step, total, text))
         if self.stop.set or now - self._saved >= self.checkpoint_seconds:
             self.save(estimator, finished=False)

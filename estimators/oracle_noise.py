@@ -33,7 +33,6 @@ class OracleNoise(Estimator):
 
     Config = OracleNoiseConfig
     trains = False
-    deterministic = True
     uses_truth = True
     role = "ceiling"
     title = "One training seed (noise ceiling)"

@@ -114,7 +114,7 @@ class Case:
         )
         if not self.cls.uses_truth:
             return Problem(space(), network, train, validation, seed)
-        drawn = np.random.default_rng(0).uniform(50, 95, len(pool())).tolist()
+        drawn = np.random.default_rng(seed).uniform(50, 95, len(pool())).tolist()
         return OracleProblem(space(), network, train, validation, seed, trial=dict(zip(pool(), drawn, strict=True)))
 
     @property

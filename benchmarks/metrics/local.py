@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.metrics.interval import LEVEL
-from benchmarks.metrics.point import PoolError, check_pool, top_share
+from benchmarks.metrics.point import PoolError, check_pool
+from benchmarks.metrics.top import top_share
 from benchmarks.metrics.weighted import Floats, Integers, TauB
 
 Variant = Literal["best10", "spread10"]

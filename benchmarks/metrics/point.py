@@ -11,12 +11,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
 
-from benchmarks.metrics.weighted import Floats, TauB, TieGroups, Weighted, correlation
+from benchmarks.metrics import expansion, top
+from benchmarks.metrics.top import top_size
+from benchmarks.metrics.weighted import Floats, Pearson, Weighted
 from search_spaces.errors import SupertauError, unknown
-
-TIE_BREAKS = 32
 
 
 class PoolError(SupertauError):
@@ -51,19 +50,6 @@ def check_pool(score: npt.ArrayLike, truth: npt.ArrayLike, names: Sequence[str] 
         if bad.size:
             raise NonFiniteError(what, bad.tolist(), names)
     return x, y
-
-
-def top_size(k: int | float, n: int) -> int:
-    """Return the K of a pool of n: an int is K itself, a float in (0, 1] a ratio, K = max(1, floor(ratio * n))."""
-    # 0.29 * 100 is 28.999..., which must not lose an architecture.
-    return k if isinstance(k, int) else max(1, math.floor(k * n + 1e-9))
-
-
-def top_share(values: Floats, k: int) -> Floats:
-    """Return P(in the K largest) per item, shape (N,); items tied at the boundary share the places left equally."""
-    boundary = np.partition(values, len(values) - k)[len(values) - k]
-    above, at = values > boundary, values == boundary
-    return above + at * ((k - np.count_nonzero(above)) / np.count_nonzero(at))
 
 
 @dataclass(frozen=True)
@@ -105,41 +91,19 @@ class Metric:
 
 
 def _kendall(score: Floats, truth: Floats, rng: np.random.Generator) -> Weighted:
-    return TauB(score, truth)
+    return expansion.kendall(score, truth)
 
 
 def _sparse(score: Floats, truth: Floats, rng: np.random.Generator) -> Weighted:
-    return TauB(score, np.round(truth, 1))
+    return expansion.kendall(score, np.round(truth, 1))
 
 
 def _spearman(score: Floats, truth: Floats, rng: np.random.Generator) -> Weighted:
-    x, y = TieGroups(score), TieGroups(truth)
-    return lambda counts: correlation(x.ranks(counts), y.ranks(counts), counts)
+    return expansion.spearman(score, truth)
 
 
 def _pearson(score: Floats, truth: Floats, rng: np.random.Generator) -> Weighted:
-    x, y = ((v - v.mean()) / (np.abs(v - v.mean()).max() or 1.0) for v in (score, truth))
-    return lambda counts: correlation(x[:, None], y[:, None], counts)
-
-
-def _overlap(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float, sign: int) -> Weighted:
-    size = top_size(k, len(score))
-    x, y = TieGroups(sign * score), TieGroups(sign * truth)
-    return lambda counts: np.asarray((counts * x.share(counts, size) * y.share(counts, size)).sum(axis=0) / size)
-
-
-def _top_tau(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float, by_truth: bool) -> Weighted:
-    size, by = top_size(k, len(score)), truth if by_truth else score
-
-    def tau(counts: Floats) -> Floats:
-        # One random tie-break per block of resamples: enough for an interval, the point value averages its own.
-        order = np.lexsort((rng.random(len(by)), -by))
-        weights = counts[order]
-        taken = np.clip(size - (np.cumsum(weights, axis=0) - weights), 0, weights)
-        used = np.flatnonzero(taken.any(axis=1))
-        return TauB(score[order[used]], truth[order[used]])(taken[used])
-
-    return tau
+    return Pearson(score, truth)
 
 
 def _plain(prepare: Callable[..., Weighted]) -> Callable[..., float | None]:
@@ -150,86 +114,6 @@ def _plain(prepare: Callable[..., Weighted]) -> Callable[..., float | None]:
         return None if math.isnan(result) else result
 
     return value
-
-
-def _tau_of_top(
-    score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float, by_truth: bool
-) -> float | None:
-    """Return tau-b inside a top K, averaged over random tie-breaks where the K-th and the next are equal."""
-    size, by = top_size(k, len(score)), truth if by_truth else score
-    share = top_share(by, size)
-    kept = np.flatnonzero(share > 0)
-    tied = np.flatnonzero(share[kept] < 1)
-    taken = np.ones((len(kept), TIE_BREAKS if tied.size else 1))
-    if tied.size:
-        place = np.argsort(np.argsort(rng.random((tied.size, TIE_BREAKS)), axis=0), axis=0)
-        taken[tied] = place < size - (len(kept) - tied.size)
-    values = TauB(score[kept], truth[kept])(taken)
-    return None if np.isnan(values).all() else float(np.nanmean(values))
-
-
-@dataclass(frozen=True)
-class _Best:
-    """Possible outcomes for the best of a predicted top K: truth, pool items better and equal, equal ones taken."""
-
-    truth: Floats
-    better: Floats
-    equal: Floats
-    taken: Floats
-    probability: Floats
-
-
-def _best_of_top(score: Floats, truth: Floats, k: int) -> _Best:
-    """Return the exact law of the best true value in the predicted top K under random tie-breaks at the boundary."""
-    boundary = np.partition(score, len(score) - k)[len(score) - k]
-    fixed, tied = truth[score > boundary], truth[score == boundary]
-    drawn = k - len(fixed)
-    if drawn == len(tied):
-        fixed, tied, drawn = np.concatenate([fixed, tied]), tied[:0], 0
-    floor = fixed.max() if fixed.size else -np.inf
-    level = np.unique(np.append(tied[tied >= floor], fixed[fixed == floor]))
-    ordered = np.sort(tied)
-    at = np.searchsorted(ordered, level, "right") - np.searchsorted(ordered, level, "left")
-    worse = np.searchsorted(ordered, level, "left")
-    row = np.repeat(np.arange(len(level)), at + 1)
-    hits = np.arange(len(row)) - np.repeat(np.cumsum(at + 1) - (at + 1), at + 1)
-    probability = np.exp(
-        _log_choose(at[row], hits) + _log_choose(worse[row], drawn - hits) - _log_choose(np.array(len(tied)), drawn)
-    )
-    taken = hits + np.where(level[row] == floor, np.count_nonzero(fixed == floor), 0)
-    keep = (taken > 0) & (probability > 0)
-    row, taken, probability = row[keep], taken[keep], probability[keep]
-    pool = np.sort(truth)
-    last = np.searchsorted(pool, level, "right")
-    equal = last - np.searchsorted(pool, level, "left")
-    return _Best(level[row], (len(pool) - last)[row] * 1.0, equal[row] * 1.0, taken * 1.0, probability)
-
-
-def _log_choose(n: npt.NDArray[np.int64], k: npt.NDArray[np.int64] | int) -> Floats:
-    """Return log of n over k, elementwise; -inf where k is out of range."""
-    k = np.asarray(k)
-    possible = (k >= 0) & (k <= n)
-    m = np.where(possible, k, 0)
-    return np.where(possible, gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1), -np.inf)
-
-
-def _best_rank(score: Floats, truth: Floats, k: int | float) -> float:
-    best = _best_of_top(score, truth, top_size(k, len(score)))
-    # The first of s items among e equal ones in random order stands at place (e + 1) / (s + 1) on average.
-    return float(best.probability @ (best.better + (best.equal + 1) / (best.taken + 1)))
-
-
-def _best_rank_over_n(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float) -> float:
-    return _best_rank(score, truth, k) / len(score)
-
-
-def _worst_rank_over_n(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float) -> float:
-    return (len(score) + 1 - _best_rank(score, -truth, k)) / len(score)
-
-
-def _regret(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float) -> float:
-    best = _best_of_top(score, truth, top_size(k, len(score)))
-    return max(float(truth.max() - best.probability @ best.truth), 0.0)
 
 
 TOP_TIED = "undefined: score or ground truth is constant inside the top K"
@@ -248,7 +132,7 @@ def _shown(k: int | float) -> str:
 
 
 def _hits(k: int | float, sign: int, end: str, what: str) -> Metric:
-    prepare = partial(_overlap, k=k, sign=sign)
+    prepare = partial(top.overlap, k=k, sign=sign)
     return Metric(
         f"p_at_{end}_{_name(k)}", f"P@{end} {_shown(k)}", "up", lambda n: top_size(k, n) / n, _plain(prepare),
         f"share of the K predicted {what} that are among the K truly {what}; random order among equals on both sides, "
@@ -268,43 +152,42 @@ def p_at_bottom_k(k: int | float) -> Metric:
 
 def best_rank_at_k(k: int | float) -> Metric:
     """Return BR@K, in (0, 1]: expected best true rank (1 = best) in the predicted top K, divided by N (CLOSE)."""
+    prepare = partial(top.best_rank, k=k)
     return Metric(
         f"best_rank_at_{_name(k)}", f"BR@{_shown(k)}", "down",
-        lambda n: (n + 1) / ((top_size(k, n) + 1) * n), partial(_best_rank_over_n, k=k),
+        lambda n: (n + 1) / ((top_size(k, n) + 1) * n), _plain(prepare),
         "best true rank among the predicted top K, over N; equal scores and equal truths in random order, exactly",
-        _CLOSE, k=k,
+        _CLOSE, weighted=prepare, k=k,
     )
 
 
 def worst_rank_at_k(k: int | float) -> Metric:
     """Return WR@K, in (0, 1]: expected worst true rank in the predicted top K, divided by N (CLOSE)."""
+    prepare = partial(top.worst_rank, k=k)
     return Metric(
         f"worst_rank_at_{_name(k)}", f"WR@{_shown(k)}", "down",
-        lambda n: top_size(k, n) * (n + 1) / ((top_size(k, n) + 1) * n), partial(_worst_rank_over_n, k=k),
+        lambda n: top_size(k, n) * (n + 1) / ((top_size(k, n) + 1) * n), _plain(prepare),
         "worst true rank among the predicted top K, over N; equal scores and equal truths in random order, exactly",
-        _CLOSE, k=k,
+        _CLOSE, weighted=prepare, k=k,
     )
 
 
 def regret_at_k(k: int | float) -> Metric:
     """Return regret@K, percentage points >= 0: best of the pool minus expected best of the predicted top K."""
-
-    def chance(truth: Floats) -> float:
-        return _regret(np.zeros(len(truth)), truth, np.random.default_rng(0), k=k)
-
+    prepare = partial(top.regret, k=k)
     return Metric(
-        f"regret_at_{_name(k)}", f"regret@{_shown(k)}", "down", lambda n: None, partial(_regret, k=k),
+        f"regret_at_{_name(k)}", f"regret@{_shown(k)}", "down", lambda n: None, _plain(prepare),
         "best true accuracy of the pool minus best true accuracy among the predicted top K, percentage points",
-        _OURS, chance_of_truth=chance, k=k,
+        _OURS, chance_of_truth=partial(top.chance_regret, k=k), weighted=prepare, k=k,
     )
 
 
 def _tau_in(k: int | float, which: str, by_truth: bool) -> Metric:
     return Metric(
         f"tau_of_{which}_top_{_name(k)}", f"tau of {which} top {_shown(k)}", "up", lambda n: 0.0,
-        partial(_tau_of_top, k=k, by_truth=by_truth),
-        f"Kendall's tau-b inside the {which} top K; equals at its boundary by {TIE_BREAKS} random tie-breaks", _CLOSE,
-        weighted=partial(_top_tau, k=k, by_truth=by_truth), k=k,
+        partial(top.mean_tau_among, k=k, by_truth=by_truth),
+        f"Kendall's tau-b inside the {which} top K; equals at its boundary by {top.TIE_BREAKS} random tie-breaks",
+        _CLOSE, weighted=partial(top.tau_among, k=k, by_truth=by_truth), k=k,
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.files import write_atomically
 from benchmarks.record import load_runs
+from benchmarks.report.checks import disagreements
 from benchmarks.report.latex import latex
 from benchmarks.report.leaderboard import Row, Table, leaderboard
 from benchmarks.report.markdown import markdown
@@ -40,7 +42,8 @@ def report(
             f"no runs in '{folder / 'runs'}'. Make some with `supertau run --preset quick`, or judge scores "
             "made elsewhere with `supertau score FILE`; `make leaderboard` sets up and runs every estimator."
         )
-    tables = leaderboard(runs, truth=truth, columns=columns, view=view)
+    found = leaderboard(runs, truth=truth, columns=columns, view=view)
+    tables = [replace(table, doubts=tuple(disagreements(table))) for table in found]
     drawn = {place: list(plots(table)) if figures else [] for place, table in enumerate(tables)}
     written = [
         write_atomically(out / "leaderboard.md", markdown(tables)),

@@ -118,6 +118,8 @@ def duration(seconds: float | None) -> str:
     """Return a time for reading: `8.1 s`, `3.4 min`, `2.0 h`; a dash for None."""
     if seconds is None:
         return DASH
+    if 0 < seconds < 0.1:
+        return "< 0.1 s"
     if seconds < 90:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -85,7 +85,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class Table:
-    """One task: rows by falling tau, what failed, and where the truth comes from. floor: best free baseline row."""
+    """One task: rows by falling tau, what failed, and where the truth comes from. floor: best free
+    baseline row. doubts: where records disagree with their scores, filled in by `report`."""
 
     task: Task
     view: str
@@ -98,6 +99,7 @@ class Table:
     ceiling: float | None
     network: str = ""
     repeated: int = 0
+    doubts: tuple[str, ...] = ()
 
     @property
     def other_view(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
-from benchmarks.report.checks import disagreements
 from benchmarks.report.labels import digits_of, metric_label, shown_metrics
 from benchmarks.report.leaderboard import TAU, Row, Table
 from benchmarks.report.notes import SHORT, method_notes
@@ -48,7 +47,7 @@ def markdown(tables: Sequence[Table]) -> str:
             "Rows in *italics* are references: the noise ceiling, rankings that cost no training, and random order.",
             "",
         ]
-        lines += [f"**Warning:** {escape(text)}\n" for text in disagreements(table)]
+        lines += [f"**Warning:** {escape(text)}\n" for text in table.doubts]
         if table.failures:
             lines += ["**Runs without a result**", ""]
             lines += [
@@ -90,8 +89,8 @@ def _grid(table: Table) -> list[str]:
                 *(escape(cell_text(row.cell(v, k), digits_of(k), interval=False)) for v, k in shown),
                 quantity(c.get("train_images")),
                 quantity(c.get("score_images")),
-                duration(c.get("train_seconds")),
-                duration(c.get("score_seconds")),
+                escape(duration(c.get("train_seconds"))),
+                escape(duration(c.get("score_seconds"))),
                 escape(", ".join(row.devices)) or DASH,
                 memory(c.get("peak_memory_bytes")),
                 quantity(c.get("supernet_parameters")),

@@ -9,26 +9,22 @@ from benchmarks.report.cells import DASH
 from benchmarks.report.leaderboard import Table
 
 INTERVALS = {
-    "runs": "over runs: Student t over training seeds, given from three runs on",
-    "pool": f"over the pool: other architectures, the training run held fixed ({SCHEME}; of several runs, their mean)",
-    "none": "none",
+    "runs": "'runs': over training seeds (Student t, from three runs on)",
+    "pool": f"'pool': over architectures, the training run held fixed ({SCHEME}; of several runs, the mean of theirs)",
 }
 SHORT = {"runs": "runs", "pool": "pool", "none": DASH}
 
 
 def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
     """Return (term, explanation) pairs for what these tables show."""
-    kinds = {c.interval for t in tables for r in t.rows for c in r.cells.values()} - {"none"}
-    notes = [
+    held = {c.interval for t in tables for r in t.rows for c in r.cells.values()}
+    kinds = [text for kind, text in INTERVALS.items() if kind in held]
+    interval = f"95 %, in brackets. {'. '.join(kinds)}." if kinds else "The records hold none."
+    if len(kinds) == 2:
+        interval += " They answer different questions: what another training run, or other architectures, would give."
+    return [
         ("τ", "Kendall's tau-b between an estimator's scores and the ground truth, ties included; higher is better."),
-        (
-            "Interval",
-            "In brackets, 95 %. The column 'interval' says over what it is taken: "
-            + "; ".join(INTERVALS[k] for k in ("runs", "pool") if k in kinds)
-            + ". The two answer different questions: another training run, or other architectures."
-            if kinds
-            else "The records hold no interval.",
-        ),
+        ("Interval", interval),
         (
             "Seeds",
             "Mean ± standard deviation over training seeds, with their number. A single run has no standard deviation.",
@@ -61,4 +57,3 @@ def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
             "images every image run forward. Times and memory belong to the device named beside them.",
         ),
     ]
-    return notes

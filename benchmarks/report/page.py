@@ -8,7 +8,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
-from benchmarks.report.checks import disagreements
 from benchmarks.report.labels import digits_of, metric_label, shown_metrics
 from benchmarks.report.leaderboard import TAU, Row, Table
 from benchmarks.report.markdown import ranks
@@ -229,7 +228,7 @@ def _key(table: Table) -> str:
 
 
 def _failures(table: Table) -> str:
-    doubts = "".join(f"<li>{escape(text)}</li>" for text in disagreements(table))
+    doubts = "".join(f"<li>{escape(text)}</li>" for text in table.doubts)
     warning = f'<div class="failures"><h3>Records that disagree with their scores</h3><ul>{doubts}</ul></div>'
     return (warning if doubts else "") + _unfinished(table)
 
@@ -271,7 +270,7 @@ def _flat(values: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from _flat(value)
         elif value is not None:
-            yield f"{name} {value}"
+            yield f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _provenance(runs: Sequence[Run]) -> str:
@@ -280,8 +279,7 @@ def _provenance(runs: Sequence[Run]) -> str:
     for run in runs:
         truths.update(run.record.get("truths") or {})
     lines = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape('; '.join(f'{k}: {v}' for k, v in p.items() if v is not None))}</dd>"
-        for name, p in sorted(truths.items())
+        f"<dt>{escape(name)}</dt><dd>{escape('; '.join(_flat(p)))}</dd>" for name, p in sorted(truths.items())
     )
     rows = []
     for run in runs:
@@ -296,7 +294,11 @@ def _provenance(runs: Sequence[Run]) -> str:
             environment,
             r.get("source"),
         )
-        rows.append("<tr>" + "".join(f'<td class="text note">{escape(str(f or DASH))}</td>' for f in fields) + "</tr>")
+        rows.append(
+            "<tr>"
+            + "".join(f'<td class="text note">{escape(DASH if f is None or f == "" else str(f))}</td>' for f in fields)
+            + "</tr>"
+        )
     names = ("Estimator", "Seed", "Run", "Identity", "Finished", "Environment", "Source")
     heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in names)
     return f"""<h3>Ground truth</h3><dl>{lines}</dl>

@@ -28,15 +28,13 @@ def view_of(run: Run, truth: str, column: str, view: str, scores: pd.DataFrame |
     given = given[["architecture", column]].reset_index(drop=True)
     table = run.truth
     if scores is not None:
-        table = table.set_index("architecture")
-        missing = ~given["architecture"].isin(table.index)
-        if missing.any():
-            first = given["architecture"][missing].iloc[0]
+        rows = pd.Index(table["architecture"]).get_indexer(given["architecture"])
+        if (rows < 0).any():
+            first = given["architecture"][rows < 0].iloc[0]
             raise DataError(
-                f"run {run.record['run_id']}: '{first}' has a score but is not in its pool. "
-                "Run it again with --restart."
+                f"run {run.record['run_id']}: '{first}' has a score but is not in its pool. Run it again with --restart."
             )
-        table = table.loc[given["architecture"]].reset_index()
+        table = table.iloc[rows].reset_index(drop=True)
     if len(given) < 2:
         return None
     left_out = (run.record.get("judged") or {}).get("left_out_trial") if run.record.get("role") == "ceiling" else None

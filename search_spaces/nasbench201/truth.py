@@ -106,11 +106,12 @@ def load(
     """Return ground truth: built in when path is None, else of whatever the path holds.
 
     path: an official ``.pth`` file; a NATS-Bench topology folder or ``.pickle.pbz2`` file; a ``.csv``, ``.csv.gz`` or
-    ``.parquet`` table. split and epochs: for official files, by default 'x-valid' and 200; a table says for itself.
+    ``.parquet`` table. split and epochs: for official files, by default 'x-valid' and 200; a table says for itself,
+    and may be of any data set.
     trust_pickle: read pickles that use names outside the allow-list. Raises DataError saying what can be read.
     """
-    _check(dataset)
     if path is None:
+        _check(dataset)
         if split not in (None, "x-valid") or epochs not in (None, 200):
             raise DataError(
                 f"the built-in ground truth holds x-valid accuracies after 200 epochs, not {split or 'x-valid'} after "
@@ -122,6 +123,7 @@ def load(
         raise DataError(f"{path}: no such file or folder.")
     if path.is_file() and table.is_table(path):
         return table.read_table(path, space, dataset, split=split, epochs=epochs)
+    _check(dataset)
     chosen = official.Choice(dataset, split or "x-valid", epochs or 200)
     if path.is_file() and path.suffix == ".pth":
         return official.read_pth(path, space, chosen, trust_pickle=trust_pickle)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from estimators.augment import normalise
 from estimators.estimator import Diverged, Monitor
-from estimators.generators import torch_stream
+from estimators.generators import seeded_weights, torch_stream
 from estimators.problem import ImageSet, Problem
 from estimators.train import Batches, Optimisation, TrainingLoop
 from search_spaces.errors import SupertauError
@@ -306,7 +306,7 @@ def test_operations_that_are_not_sampled_do_not_move(affine):
 
     middle = {p: p.detach().clone() for p in supernet.parameters()}
     buffers = {p: s["momentum_buffer"].clone() for p, s in loop.optimiser.state.items()}
-    resting = [p for p in used_first - used_second]
+    resting = list(used_first - used_second)
     assert len(resting) >= 3
     assert all(buffers[p].abs().max() > 0 for p in resting)  # they would move if anything stepped them
     path[0] = SECOND
@@ -326,8 +326,8 @@ def test_operations_that_are_not_sampled_do_not_move(affine):
 
 
 def fresh(problem):
-    torch.manual_seed(0)
-    supernet = SPACE.supernet(TINY, affine=True).train()
+    with seeded_weights(0):
+        supernet = SPACE.supernet(TINY, affine=True).train()
     cells = itertools.cycle([FIRST, SECOND, (CONV3,) * 6])
 
     def objective(images, labels):
@@ -354,20 +354,19 @@ def test_parameters_are_the_same_whenever_the_run_was_interrupted():
         saved.append(stored({"supernet": supernet.state_dict(), "loop": loop.state_dict()}))
 
     save(0)
-    with torch.random.fork_rng(devices=[]):
-        loop.run(None, total, Listener(save))
-        for step, held in enumerate(saved):
-            state = torch.load(io.BytesIO(held), weights_only=True)
-            again, other, cells = fresh(small())
-            again.load_state_dict(state["supernet"])
-            other.load_state_dict(state["loop"])
-            for _ in range(step):
-                next(cells)
-            listener = Listener()
-            other.run(None, total, listener)
-            assert [heard[1] for heard in listener.heard] == list(range(step + 1, total + 1))
-            for name, value in supernet.state_dict().items():
-                assert torch.equal(value, again.state_dict()[name]), f"{name} after an interruption at step {step}"
+    loop.run(None, total, Listener(save))
+    for step, held in enumerate(saved):
+        state = torch.load(io.BytesIO(held), weights_only=True)
+        again, other, cells = fresh(small())
+        again.load_state_dict(state["supernet"])
+        other.load_state_dict(state["loop"])
+        for _ in range(step):
+            next(cells)
+        listener = Listener()
+        other.run(None, total, listener)
+        assert [heard[1] for heard in listener.heard] == list(range(step + 1, total + 1))
+        for name, value in supernet.state_dict().items():
+            assert torch.equal(value, again.state_dict()[name]), f"{name} after an interruption at step {step}"
 
 
 def test_a_finished_run_does_nothing_when_run_again():

@@ -171,7 +171,14 @@ def test_a_record_that_disagrees_with_its_scores_is_reported(results: Results) -
 def test_numbers_for_reading() -> None:
     assert [number(v, 2) for v in (None, -0.001, -0.5, 0.125)] == ["–", "0.00", "−0.50", "0.12"]  # noqa: RUF001
     assert [quantity(v) for v in (None, 950, 1234, 6_250_000)] == ["–", "950", "1.23k", "6.25M"]  # noqa: RUF001
-    assert [duration(v) for v in (8.1, 45, 200, 7200)] == ["8.1 s", "45 s", "3.3 min", "2.0 h"]
+    assert [duration(v) for v in (0.0, 1e-5, 8.1, 45, 200, 7200)] == [
+        "0 s",
+        "< 0.1 s",
+        "8.1 s",
+        "45 s",
+        "3.3 min",
+        "2.0 h",
+    ]
     assert [memory(v) for v in (100, 3 * 2**20)] == ["100 B", "3 MiB"]
 
 

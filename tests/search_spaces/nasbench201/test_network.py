@@ -126,7 +126,7 @@ def test_macs_are_those_that_torch_counts(config):
     """
     cells = [cell for cell in SAMPLE if len(used_edges(cell)) == 6 - cell.count(NONE)]
     assert len(cells) > 15
-    for cell in cells[: 8 if config == NetworkConfig() else None]:
+    for cell in cells[:4] if config == NetworkConfig() else cells[::2]:
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             SPACE.network(cell, config).eval()(noise(config, count=1))
         assert counter.get_total_flops() == 2 * SPACE.cost(cell, config).macs

@@ -438,7 +438,7 @@ def test_a_sample_may_be_the_whole_pool():
     assert select(SPACE, "unique:6466").architectures == select(SPACE, "unique").architectures
 
 
-@pytest.mark.parametrize("count", ["0", "1", "15626", "-3", "2.5", "ten", " 5", "\u00b2"])
+@pytest.mark.parametrize("count", ["", "0", "1", "15626", "-3", "2.5", "ten", " 5", "\u00b2"])
 def test_bad_counts(count):
     with pytest.raises(SupertauError, match=rf"pool 'all:{count}': the count must be between 2 and 15625\."):
         select(SPACE, f"all:{count}")

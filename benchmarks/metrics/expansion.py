@@ -1,0 +1,74 @@
+"""Rank correlations of resamples of a large pool, by first-order expansion around the pool.
+
+A rank correlation is a smooth function of the weights of the architectures. Around the pool, where each weight is 1, it
+is its value plus sum_i (w_i - 1) slope_i, with the influence of architecture i as its slope (the infinitesimal
+jackknife, Efron 1982, chapter 6, applied to bootstrap weights). What is left out is of order 1 / N, against an interval
+of order 1 / sqrt(N): at N = 3,000 the limits of tau move by about 1 % of the interval's width, as much as the random
+draw itself moves them. It is small only where the slopes carry the variation: not where one tie group holds most of a
+ranking, nor where two rankings are all but equal or reversed; those, and small pools, are computed exactly. Limits of
+Spearman's rho move by up to 4 % of the width at correlation .9 and 8 % at .99, since an expansion lacks the bias that
+copied architectures give a resampled rho (Kendall's tau-b has none), and which the exact form adds to the interval.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.metrics.weighted import Floats, TauB, TieGroups, Weighted, correlation
+
+LARGE = 2000
+MOST_TIED = 0.5
+LEAST_MOVED = 100
+
+
+def kendall(score: Floats, truth: Floats) -> Weighted:
+    """Return Kendall's tau-b of resamples of score and truth, shape (N,): expanded where that is close, else exact."""
+    exact = TauB(score, truth)
+    x, y = exact.groups
+    if not is_close(x, y):
+        return exact
+    balance = exact.balance()
+    untied_x, untied_y = (len(score) - g.size[g.group] for g in (x, y))
+    return _expanded(balance.sum(dtype=np.float64), untied_x.sum(), untied_y.sum(), 2 * balance, 2 * untied_x, 2 * untied_y)
+
+
+def spearman(score: Floats, truth: Floats) -> Weighted:
+    """Return Spearman's rho of resamples of score and truth, shape (N,): expanded where that is close, else exact."""
+    x, y = TieGroups(score), TieGroups(truth)
+    if not is_close(x, y):
+        return lambda counts: correlation(x.ranks(counts), y.ranks(counts), counts)
+    n = len(score)
+    rank_x, rank_y = (_pool_ranks(g) - (n + 1) / 2 for g in (x, y))
+    # Average ranks have mean (n + 1) / 2, and spread (n^3 - sum of cubed tie groups) / 12.
+    spread_x, spread_y = ((n**3 - (g.size.astype(np.float64) ** 3).sum()) / 12 for g in (x, y))
+    slope_x, slope_y = (-(g.size[g.group] ** 2) / 4 for g in (x, y))
+    slope = rank_x * rank_y + _later(x, rank_y) + _later(y, rank_x)
+    # Constants are left out of the slopes of fourths: resamples of one size do not notice them.
+    return _expanded(rank_x @ rank_y, spread_x, spread_y, slope, slope_x, slope_y)
+
+
+def is_close(x: TieGroups, y: TieGroups) -> bool:
+    """Return whether the expansion may stand in for resampling score and truth exactly."""
+    n = len(x.group)
+    if n <= LARGE or max(x.size.max(), y.size.max()) > MOST_TIED * n:
+        return False
+    rank_x, rank_y = _pool_ranks(x), _pool_ranks(y)
+    return min(np.abs(rank_x - rank_y).mean(), np.abs(rank_x + rank_y - n - 1).mean()) >= LEAST_MOVED
+
+
+def _expanded(above: np.float64, x: np.float64, y: np.float64, slope: Floats, slope_x: Floats, slope_y: Floats) -> Weighted:
+    """Return the first-order expansion of above / sqrt(x y), given the slopes of the three in the weights."""
+    norm = np.sqrt(x) * np.sqrt(y)
+    slopes = (slope - above / 2 * (slope_x / x + slope_y / y)) / norm
+    slopes -= slopes.mean()
+    return lambda counts: np.clip(above / norm + slopes @ counts, -1, 1)
+
+
+def _pool_ranks(groups: TieGroups) -> Floats:
+    return (groups.start + (groups.size + 1) / 2)[groups.group]
+
+
+def _later(groups: TieGroups, values: Floats) -> Floats:
+    """Return, per item, the sum of `values` over the items ranked after it, equals counted half."""
+    sums = np.add.reduceat(values[groups.order], groups.start)
+    return (values.sum() - np.cumsum(sums) + sums / 2)[groups.group]

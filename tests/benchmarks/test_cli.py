@@ -1,0 +1,155 @@
+"""The command line as a user meets it: a process, its streams and exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from search_spaces.spaces import get_space
+
+COMMANDS = ["list", "run", "score", "report", "compare", "check", "new-estimator", "search", "data"]
+SMALL = ["--preset", "smoke", "--pool", "all:250", "--threads", "1"]
+
+
+def supertau(*arguments: str, folder: Path, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", "from benchmarks.cli import main; main()", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two seeds of spos, and the references, have been run."""
+    where = tmp_path_factory.mktemp("cli")
+    done = supertau(
+        "run", "--estimator", "spos", "params", "random", "--seeds", "2", *SMALL,
+        "--set", "bn=batch,recalibrated", "--set", "scoring_images=32", folder=where,
+    )  # fmt: skip
+    assert done.stdout == "", "progress and remarks belong on standard error"
+    assert "spos-nasbench201-digits-s1" in done.stderr
+    assert "Next: supertau report" in done.stderr
+    return where
+
+
+def test_a_deterministic_baseline_runs_once(folder: Path) -> None:
+    names = sorted(p.parent.name.rpartition("-")[0] for p in (folder / "results/local/runs").glob("*/record.json"))
+    ending = "nasbench201-digits"
+    assert names == [f"params-{ending}-s0", *(f"{e}-{ending}-s{s}" for e in ("random", "spos") for s in (0, 1))]
+
+
+def test_same_command_finds_finished_runs(folder: Path) -> None:
+    done = supertau("run", "--estimator", "params", *SMALL, "--json", "--quiet", folder=folder)
+    assert done.stderr == ""
+    (held,) = json.loads(done.stdout)
+    assert held["status"] == "finished"
+    assert {m["view"] for m in held["metrics"]} == {"all", "unique", "connected"}
+
+
+def test_report_writes_tables_and_figures(folder: Path) -> None:
+    done = supertau("report", folder=folder)
+    where = folder / "results/local/report"
+    for name in ("leaderboard.md", "leaderboard.csv", "leaderboard.tex", "leaderboard.html"):
+        assert (where / name).stat().st_size > 500, name
+    assert list((where / "figures").glob("*.png"))
+    assert len(list((where / "figures").glob("*.png"))) == len(list((where / "figures").glob("*.pdf")))
+    assert "SPOS" in done.stdout
+    assert "nan" not in re.findall(r"[a-z]+", (where / "leaderboard.md").read_text().lower())
+
+
+def test_compare_says_what_it_compared(folder: Path) -> None:
+    done = supertau("compare", "params", "random", "--json", folder=folder)
+    found = json.loads(done.stdout)
+    assert found["distinguishable"]
+    assert found["verdict"] == "A is better"
+    text = supertau("compare", "params", "random", "--metric", "p_at_top_10pct", folder=folder).stdout
+    assert "95 % interval" in text
+    error = supertau("compare", "params", "random", "--metric", "kendal_tau", folder=folder, status=2).stderr
+    assert "Did you mean 'kendall_tau'" in error
+
+
+def test_search_uses_a_trained_supernet_and_looks_truth_up_afterwards(folder: Path) -> None:
+    arguments = ["search", "spos", "--population", "6", "--generations", "2", "--json"]
+    found = json.loads(supertau(*arguments, folder=folder).stdout)
+    assert found["evaluations"] == 18
+    space = get_space("nasbench201")
+    truth = space.truth("cifar10")
+    accuracy = truth.mean[truth.rows([space.parse(found["best"])])[0]]
+    assert found["truth"]["accuracy"] == pytest.approx(accuracy)
+    assert found["truth"]["rank"] == (truth.mean > accuracy).sum() + 1
+    assert json.loads(supertau(*arguments, folder=folder).stdout) == found
+
+
+def test_scores_from_elsewhere_join_the_results(folder: Path, tmp_path: Path) -> None:
+    space = get_space("nasbench201")
+    rows = [(space.format(a), sum(a)) for a in list(space.enumerate())[:250]]
+    pd.DataFrame(rows, columns=["architecture", "score"]).to_csv(tmp_path / "mine.csv", index=False)
+    done = supertau("score", "mine.csv", "--name", "Mine", folder=tmp_path)
+    assert "Kendall's tau" in done.stdout
+    assert "mine" in supertau("report", "--no-figures", folder=tmp_path).stdout.lower()
+    assert supertau("score", "none.csv", folder=tmp_path, status=2).stderr.startswith(
+        "error: 'none.csv' does not exist"
+    )
+
+
+def test_list_shows_everything_and_as_json(folder: Path) -> None:
+    text = supertau("list", folder=folder).stdout
+    for word in ("nasbench201", "cifar10: 15,625 architectures", "digits", "spos", "kendall_tau", "quick", "naswot"):
+        assert word in text, word
+    held = json.loads(supertau("list", "--json", folder=folder).stdout)
+    assert {e["name"] for e in held["estimators"]} >= {"spos", "params", "synflow", "oracle_noise"}
+    assert "Did you mean 'estimators'" in supertau("list", "estimator", folder=folder, status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--estimator", "spoos"], "Did you mean 'spos'"),
+        (["run", "--estimator", "spos", "--space", "nasbench20"], "Did you mean 'nasbench201'"),
+        (["run", "--estimator", "spos", "--preset", "quik"], "Did you mean 'quick'"),
+        (["run", "--estimator", "spos", "--images", "cifar"], "Did you mean 'cifar"),
+        (["run", "--estimator", "spos", "--set", "batchsize=1"], "Did you mean 'batch_size'"),
+        (["run", "--estimator", "spos", "--set", "batch_size"], "expected name=value"),
+        (["run", "--estimator", "spos", "--device", "tpu"], "unknown device 'tpu'"),
+        (["run", "--estimator", "spos", "--pool", "every"], "unknown pool 'every'"),
+        (["run", "--estimator", "spos", "--truth", "cifar-10", *SMALL], "Did you mean 'cifar10'"),
+        (["report"], "supertau run"),
+        (["check", "spoos"], "Did you mean 'spos'"),
+        (["data", "fetch", "cifar"], "Did you mean 'cifar"),
+    ],
+)
+def test_errors_say_what_to_do_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = supertau(*arguments, folder=tmp_path, status=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_is_there(command: str, tmp_path: Path) -> None:
+    text = supertau(command, "--help", folder=tmp_path).stdout
+    assert "Usage:" in text
+    if command != "data":
+        assert "Example" in text
+
+
+def test_images_that_are_missing_say_where_to_get_them(tmp_path: Path) -> None:
+    done = supertau(
+        "run", "--estimator", "spos", "--images", "cifar10", *SMALL, folder=tmp_path, status=2,
+        SUPERTAU_DATA=str(tmp_path / "empty"),
+    )  # fmt: skip
+    assert "supertau data fetch cifar10" in done.stderr
+    assert str(tmp_path / "empty") in done.stderr

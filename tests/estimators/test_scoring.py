@@ -1,0 +1,413 @@
+"""Scoring of paths: each batch-norm mode against a plain computation, and that scoring leaves no trace."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from estimators.augment import normalise
+from estimators.generators import seeded_weights
+from estimators.problem import ImageSet
+from estimators.scoring import (
+    BN_MODES,
+    PathScorer,
+    Scoring,
+    batch_norms,
+    borrowed_batch_norms,
+    even_batches,
+    recalibrate,
+)
+from search_spaces.errors import SupertauError, UnknownName
+from search_spaces.nasbench201 import NASBench201
+from search_spaces.space import NetworkConfig
+
+SPACE = NASBench201()
+NONE, SKIP, CONV1, CONV3, POOL = range(5)
+CELLS = [
+    (CONV3,) * 6,
+    (CONV1, SKIP, CONV3, POOL, CONV3, CONV1),
+    (NONE, CONV3, SKIP, CONV1, CONV3, SKIP),  # a convolution of zeros
+    (SKIP, POOL, NONE, NONE, SKIP, POOL),  # no convolution
+    (NONE, NONE, CONV3, NONE, CONV1, CONV3),  # disconnected
+    (NONE,) * 6,
+]
+SCORING = Scoring(bn=BN_MODES, batch_size=16, images=50, calibration_images=90, calibration_batch=32)
+
+
+@torch.enable_grad()
+def make_supernet(affine=False):
+    """Return a supernet with the statistics and gradients of a little training, in train mode."""
+    with seeded_weights(1):
+        supernet = SPACE.supernet(NetworkConfig(4, 1, 8, 10, 1), affine=affine).train()
+    rng = np.random.default_rng(0)
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(30):
+        supernet(torch.randn(8, 1, 8, 8, generator=generator), SPACE.sample(rng)).square().sum().backward()
+    return supernet
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return make_supernet()
+
+
+@pytest.fixture
+def supernet(trained):
+    return copy.deepcopy(trained)
+
+
+def images_of(images, count):
+    return normalise(images.images[:count], images.mean, images.std), images.labels[:count]
+
+
+def judged(forward, batches):
+    """Return accuracy (percent) and negative mean cross-entropy of one architecture, image by image in numpy."""
+    right, losses = [], []
+    for images, labels in batches:
+        logits = forward(images).double().numpy()
+        right.extend(logits.argmax(1) == labels.numpy())
+        shifted = logits - logits.max(1, keepdims=True)
+        losses.extend(np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels.numpy()])
+    return 100 * np.mean(right), -np.mean(losses)
+
+
+def pieces(images, labels, sizes):
+    return list(zip(images.split(sizes), labels.split(sizes), strict=True))
+
+
+def assert_scores(scores, mode, expected):
+    accuracy, neg_loss = np.array(expected).T
+    np.testing.assert_allclose(scores[f"accuracy@{mode}"], accuracy, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(scores[f"neg_loss@{mode}"], neg_loss, rtol=1e-5, atol=1e-5)
+
+
+def scoring(*modes, **changes):
+    return Scoring(**{**vars(SCORING), "bn": modes or BN_MODES, **changes})
+
+
+# --- the numbers ----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_inherited_is_the_plain_evaluation(supernet, problem):
+    scores = PathScorer(supernet, problem, SCORING).score(CELLS)
+    plain = copy.deepcopy(supernet).eval()
+    batch = [images_of(problem.validation, 50)]
+    assert_scores(scores, "inherited", [judged(lambda x, c=cell: plain(x, c), batch) for cell in CELLS])
+
+
+@torch.no_grad()
+def test_batch_takes_the_statistics_of_each_validation_batch(supernet, problem):
+    """50 images in batches of at most 16 are 13 + 13 + 12 + 12; every image weighs the same."""
+    scores = PathScorer(supernet, problem, SCORING).score(CELLS)
+    plain = copy.deepcopy(supernet).train()
+    batches = pieces(*images_of(problem.validation, 50), [13, 13, 12, 12])
+    assert_scores(scores, "batch", [judged(lambda x, c=cell: plain(x, c), batches) for cell in CELLS])
+    mean_of_batches = [np.mean([judged(lambda x: plain(x, CELLS[0]), [b]) for b in batches], axis=0)]
+    assert abs(mean_of_batches[0][1] - scores["neg_loss@batch"][0]) > 1e-5
+
+
+def statistics(supernet, cell, batches):
+    """Return, per batch norm of a path, the mean over batches of each batch's mean and unbiased variance."""
+    norms = {n: m for n, m in supernet.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    found = {name: [] for name in norms}
+    held = copy.deepcopy(supernet).train()
+    for name, module in held.named_modules():
+        if name in norms:
+            module.register_forward_pre_hook(
+                lambda _m, inputs, name=name: found[name].append(
+                    (inputs[0].double().mean((0, 2, 3)), inputs[0].double().var((0, 2, 3), unbiased=True))
+                )
+            )
+    for images in batches:
+        held(images, cell)
+    return {n: [torch.stack(v).mean(0) for v in zip(*per, strict=True)] for n, per in found.items() if per}
+
+
+def with_statistics(supernet, values):
+    plain = copy.deepcopy(supernet).eval()
+    for name, (mean, variance) in values.items():
+        plain.get_submodule(name).running_mean.copy_(mean)
+        plain.get_submodule(name).running_var.copy_(variance)
+    return plain
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("affine", [False, True])
+def test_recalibrated_is_the_plain_average_of_the_batches_statistics(problem, affine):
+    supernet = make_supernet(affine)
+    scores = PathScorer(supernet, problem, SCORING).score(CELLS)
+    calibration = images_of(problem.train, 90)[0].split(30)  # 90 in batches of at most 32
+    batch, expected = [images_of(problem.validation, 50)], []
+    for cell in CELLS:
+        plain = with_statistics(supernet, statistics(supernet, cell, calibration))
+        expected.append(judged(lambda x, c=cell, p=plain: p(x, c), batch))
+    assert_scores(scores, "recalibrated", expected)
+
+
+@torch.no_grad()
+def test_recalibration_is_cumulative_and_not_exponential(supernet, problem):
+    """After a reset, an exponential average over 3 batches would keep 73% of the reset values."""
+    calibration = images_of(problem.train, 90)[0].split(30)
+    averages = statistics(supernet, CELLS[0], calibration)
+    ours = copy.deepcopy(supernet).eval()
+    recalibrate(ours, CELLS[0], calibration)
+    exponential = copy.deepcopy(supernet).train()
+    for norm in batch_norms(exponential.modules()):
+        norm.reset_running_stats()
+    for images in calibration:
+        exponential(images, CELLS[0])
+    for name, (mean, variance) in averages.items():
+        norm, other = ours.get_submodule(name), exponential.get_submodule(name)
+        torch.testing.assert_close(norm.running_mean.double(), mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var.double(), variance, rtol=1e-4, atol=1e-5)
+        assert (other.running_var - norm.running_var).abs().max() > 0.05
+        assert not norm.training
+
+    batch = [images_of(problem.validation, 50)]
+    scores = PathScorer(supernet, problem, scoring("recalibrated")).score(CELLS[:1])
+    _, wrong = judged(lambda x: exponential.eval()(x, CELLS[0]), batch)
+    assert abs(scores["neg_loss@recalibrated"][0] - wrong) > 0.01
+
+
+def test_recalibration_does_not_touch_the_batch_norms_of_other_paths(supernet, problem):
+    before = {n: v.clone() for n, v in supernet.state_dict().items()}
+    recalibrate(supernet, CELLS[1], [images_of(problem.train, 32)[0]])
+    path = set(supernet.path_modules(CELLS[1]))
+    for name, module in supernet.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            same = torch.equal(module.running_var, before[f"{name}.running_var"])
+            assert same != (module in path)
+
+
+def test_the_modes_differ(supernet, problem):
+    scores = PathScorer(supernet, problem, SCORING).score(CELLS[:3])
+    for one, two in itertools.combinations(BN_MODES, 2):
+        assert np.abs(scores[f"neg_loss@{one}"] - scores[f"neg_loss@{two}"]).min() > 1e-3
+
+
+def test_columns_their_order_and_form(supernet, problem):
+    chosen = scoring("batch", "recalibrated")
+    scores = PathScorer(supernet, problem, chosen).score(CELLS)
+    names = ("accuracy@batch", "neg_loss@batch", "accuracy@recalibrated", "neg_loss@recalibrated")
+    assert tuple(scores) == chosen.columns() == names
+    for values in scores.values():
+        assert values.shape == (len(CELLS),)
+        assert values.dtype == np.float64
+        assert np.isfinite(values).all()
+    for name in names[::2]:
+        assert ((scores[name] >= 0) & (scores[name] <= 100)).all()
+    assert all((scores[name] < 0).all() for name in names[1::2])
+
+
+def test_no_architectures_give_empty_columns(supernet, problem):
+    assert {values.shape for values in PathScorer(supernet, problem, SCORING).score([]).values()} == {(0,)}
+
+
+# --- independence ---------------------------------------------------------------------------------------------------
+
+
+def test_scores_do_not_depend_on_order_company_or_what_was_scored_before(supernet, problem):
+    scorer = PathScorer(supernet, problem, SCORING)
+    together = scorer.score(CELLS)
+    for order in ([5, 4, 3, 2, 1, 0], [2, 0, 5, 1, 4, 3], [3]):
+        again = scorer.score([CELLS[row] for row in order])
+        for name, values in together.items():
+            np.testing.assert_array_equal(again[name], values[order])
+    repeated = scorer.score([CELLS[0], CELLS[1], CELLS[0]])
+    assert all(values[0] == values[2] for values in repeated.values())
+
+
+@pytest.mark.parametrize("mode", BN_MODES)
+def test_a_mode_gives_the_same_alone_and_beside_the_others(supernet, problem, mode):
+    everything = PathScorer(supernet, problem, SCORING).score(CELLS)
+    alone = PathScorer(copy.deepcopy(supernet), problem, scoring(mode)).score(CELLS)
+    for name, values in alone.items():
+        np.testing.assert_array_equal(values, everything[name])
+
+
+@pytest.mark.parametrize("mode", ["recalibrated", "batch"])
+def test_only_inherited_depends_on_what_training_left_in_the_statistics(supernet, problem, mode):
+    other = copy.deepcopy(supernet)
+    for norm in batch_norms(other.modules()):
+        norm.running_mean.add_(1)
+        norm.running_var.mul_(3)
+    one, two = (PathScorer(s, problem, scoring(mode, "inherited")).score(CELLS[:3]) for s in (supernet, other))
+    np.testing.assert_array_equal(one[f"neg_loss@{mode}"], two[f"neg_loss@{mode}"])
+    assert (one["neg_loss@inherited"] != two["neg_loss@inherited"]).all()
+
+
+# --- no trace -------------------------------------------------------------------------------------------------------
+
+
+def trace(supernet):
+    """Return everything about a supernet that scoring could leave behind."""
+    flags = {
+        name: (module.training, getattr(module, "momentum", 0), getattr(module, "track_running_stats", 0))
+        for name, module in supernet.named_modules()
+    }
+    tensors = {n: v.clone() for n, v in supernet.state_dict().items()}
+    gradients = {
+        n: (p.requires_grad, None if p.grad is None else p.grad.clone()) for n, p in supernet.named_parameters()
+    }
+    return flags, tensors, gradients
+
+
+def assert_same_trace(one, two):
+    assert one[0] == two[0]
+    assert one[1].keys() == two[1].keys()
+    for name, value in one[1].items():
+        assert torch.equal(value, two[1][name]), name
+    for name, (needed, gradient) in one[2].items():
+        assert needed == two[2][name][0]
+        assert (gradient is None) == (two[2][name][1] is None)
+        assert gradient is None or torch.equal(gradient, two[2][name][1])
+
+
+def unusual(supernet):
+    """Give batch norms settings that scoring would not put back by chance."""
+    norms = batch_norms(supernet.modules())
+    norms[0].momentum, norms[1].momentum = 0.3, None
+    norms[2].training = not norms[2].training
+    norms[3].track_running_stats = False
+    norms[-1].momentum, norms[-1].training = 0.7, False
+    return supernet
+
+
+@pytest.mark.parametrize("modes", [BN_MODES, *((mode,) for mode in BN_MODES)], ids="-".join)
+@pytest.mark.parametrize("training", [False, True])
+def test_scoring_leaves_every_flag_buffer_and_gradient_as_it_was(supernet, problem, modes, training):
+    scorer = PathScorer(unusual(supernet.train(training)), problem, scoring(*modes))
+    before = trace(supernet)
+    scorer.score(CELLS)
+    assert_same_trace(before, trace(supernet))
+
+
+def test_an_error_while_scoring_leaves_no_trace_either(supernet, problem):
+    scorer = PathScorer(unusual(supernet), problem, SCORING)
+    before = trace(supernet)
+    with pytest.raises(KeyError):
+        scorer.score([CELLS[0], (9,) * 6])
+    assert_same_trace(before, trace(supernet))
+
+
+def test_training_goes_on_after_scoring_as_if_nothing_had_happened(supernet, problem):
+    other = copy.deepcopy(supernet)
+    images = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(4))
+    for net in (supernet, other):
+        if net is other:
+            PathScorer(net, problem, SCORING).score(CELLS)
+        net.zero_grad(set_to_none=True)
+        net(images, CELLS[0]).square().sum().backward()
+    assert_same_trace(trace(supernet), trace(other))
+
+
+@torch.no_grad()
+def test_batch_and_inherited_never_write_running_statistics(supernet, problem):
+    for mode in ("batch", "inherited"):
+        scorer = PathScorer(supernet, problem, scoring(mode))
+        before = {n: v.clone() for n, v in supernet.state_dict().items()}
+        seen = []
+        supernet.register_forward_hook(
+            lambda net, _inputs, _output, before=before, seen=seen: seen.append(
+                all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+            )
+        )
+        scorer.score(CELLS)
+        assert seen.count(True) == len(seen) >= len(CELLS) * 4
+
+
+def test_borrowed_batch_norms_are_in_eval_mode(supernet):
+    with borrowed_batch_norms(supernet):
+        assert not any(module.training for module in supernet.modules())
+
+
+# --- the images -----------------------------------------------------------------------------------------------------
+
+
+@given(count=st.integers(1, 60), size=st.integers(1, 70))
+def test_even_batches_are_in_order_and_of_nearly_equal_size(count, size):
+    labels = torch.arange(60)
+    images = labels.to(torch.uint8)[:, None, None, None].expand(60, 2, 3, 3)
+    parts, answers = even_batches(ImageSet("rows", images, labels, 60, (0.1, 0.2), (0.5, 0.4)), count, size)
+    sizes = [len(part) for part in parts]
+    assert sizes == [len(answer) for answer in answers]
+    assert len(sizes) == -(-count // size)
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+    assert torch.cat(answers).tolist() == list(range(count))
+    torch.testing.assert_close(torch.cat(parts), normalise(images[:count], (0.1, 0.2), (0.5, 0.4)))
+
+
+def test_every_architecture_sees_the_same_images_unchanged(supernet, problem):
+    scorer = PathScorer(supernet, problem, scoring("recalibrated", "batch"))
+    seen = []
+    supernet.register_forward_pre_hook(lambda _m, inputs: seen.append((inputs[1], inputs[0].clone())))
+    scorer.score(CELLS[:3])
+    validation, training = images_of(problem.validation, 50)[0], images_of(problem.train, 90)[0]
+    for cell in CELLS[:3]:
+        images = torch.cat([batch for architecture, batch in seen if architecture == cell])
+        torch.testing.assert_close(images, torch.cat([validation, training, validation]))
+    assert len(seen) == 3 * (4 + 3 + 4)
+
+
+def test_all_validation_images_by_default(supernet, problem):
+    scorer = PathScorer(supernet, problem, scoring("batch", images=None))
+    assert sum(len(labels) for labels in scorer.labels) == len(problem.validation) == 160
+
+
+@pytest.mark.parametrize(("modes", "per_cell"), [(("batch",), 50), (("recalibrated",), 140), (BN_MODES, 240)])
+def test_images_run_are_counted(supernet, problem, modes, per_cell):
+    scorer = PathScorer(supernet, problem, scoring(*modes))
+    ran = []
+    supernet.register_forward_pre_hook(lambda _m, inputs: ran.append(len(inputs[0])))
+    scorer.score(CELLS)
+    scorer.score(CELLS[:2])
+    assert scorer.images_scored == sum(ran) == per_cell * 8
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": 161}, "scoring images: 161 asked for, 160 available"),
+        ({"images": 0}, "scoring images: 0 asked for, 160 available"),
+        ({"images": -1}, "scoring images: -1 asked for"),
+        ({"calibration_images": 321}, "calibration_images: 321 asked for, 320 available"),
+        ({"calibration_images": 0}, "calibration_images: 0 asked for, 320 available"),
+    ],
+)
+def test_images_that_do_not_exist(supernet, problem, changes, message):
+    with pytest.raises(SupertauError, match=message):
+        PathScorer(supernet, problem, scoring(**changes))
+
+
+@pytest.mark.parametrize("name", ["batch_size", "calibration_batch"])
+@pytest.mark.parametrize("size", [0, -4])
+def test_batches_without_images(supernet, problem, name, size):
+    with pytest.raises(SupertauError, match=name):
+        PathScorer(supernet, problem, scoring(**{name: size}))
+
+
+def test_calibration_images_are_not_asked_for_when_no_mode_uses_them(supernet, problem):
+    scores = PathScorer(supernet, problem, scoring("batch", calibration_images=20_480)).score(CELLS[:2])
+    np.testing.assert_array_equal(
+        scores["neg_loss@batch"], PathScorer(supernet, problem, SCORING).score(CELLS[:2])["neg_loss@batch"]
+    )
+
+
+def test_unknown_mode_is_named_with_the_nearest_one():
+    with pytest.raises(UnknownName, match=r"unknown batch-norm mode 'recalibrate'. Did you mean 'recalibrated'\?"):
+        scoring("batch", "recalibrate")
+
+
+def test_no_mode_at_all():
+    with pytest.raises(SupertauError, match="at least one batch-norm mode of: recalibrated, batch, inherited"):
+        Scoring(bn=(), batch_size=16, images=None, calibration_images=1, calibration_batch=1)

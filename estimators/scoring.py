@@ -47,6 +47,9 @@ class Scoring:
     def __post_init__(self) -> None:
         if not self.bn:
             raise SupertauError(f"scoring needs at least one batch-norm mode of: {', '.join(BN_MODES)}.")
+        for name in ("batch_size", "calibration_batch"):
+            if getattr(self, name) < 1:
+                raise SupertauError(f"scoring {name} must be at least 1, got {getattr(self, name)}.")
         for mode in self.bn:
             if mode not in BN_MODES:
                 raise unknown("batch-norm mode", mode, BN_MODES)
@@ -114,10 +117,10 @@ class PathScorer:
 
     def __init__(self, supernet: Supernet, problem: Problem, scoring: Scoring) -> None:
         count = len(problem.validation) if scoring.images is None else scoring.images
-        for name, wanted, held in (
-            ("scoring images", count, len(problem.validation)),
-            ("calibration_images", scoring.calibration_images, len(problem.train)),
-        ):
+        needed = [("scoring images", count, len(problem.validation))]
+        if "recalibrated" in scoring.bn:
+            needed.append(("calibration_images", scoring.calibration_images, len(problem.train)))
+        for name, wanted, held in needed:
             if not 0 < wanted <= held:
                 raise SupertauError(f"{name}: {wanted} asked for, {held} available.")
         self.supernet, self.scoring, self.images_scored = supernet, scoring, 0

@@ -34,7 +34,7 @@ def select(space: SearchSpace, specification: str) -> Pool:
     unique holds one representative per isomorphism class, connected the architectures whose output depends on their
     input. A file holds one architecture per line in the space's text form (further CSV columns are ignored).
     """
-    kind, _, count = specification.partition(":")
+    kind, sampled, count = specification.partition(":")
     if kind not in KINDS:
         path = Path(specification)
         if path.is_file():
@@ -46,13 +46,13 @@ def select(space: SearchSpace, specification: str) -> Pool:
     if kind == "connected":
         members = (a for a in members if space.is_connected(a))
     held = tuple(members)
-    if count:
+    if sampled:
         held = _sample(held, count, specification)
     return Pool(specification, held)
 
 
 def _sample(members: tuple[Architecture, ...], count: str, specification: str) -> tuple[Architecture, ...]:
-    if not count.isdigit() or not 2 <= int(count) <= len(members):
+    if not count.isdecimal() or not 2 <= int(count) <= len(members):
         raise SupertauError(f"pool '{specification}': the count must be between 2 and {len(members)}.")
     rows = np.sort(np.random.default_rng(POOL_SEED).choice(len(members), int(count), replace=False))
     return tuple(members[row] for row in rows)
@@ -60,13 +60,13 @@ def _sample(members: tuple[Architecture, ...], count: str, specification: str) -
 
 def _read(space: SearchSpace, path: Path) -> Pool:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"pool file '{path}' cannot be read as text: {error}.") from error
     rows: dict[Architecture, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         entry = line.split(",")[0].strip().strip('"')
-        if not entry or (number == 1 and entry == "architecture"):
+        if not entry or entry.startswith("#") or (not rows and entry == "architecture"):
             continue
         try:
             architecture = space.parse(entry)

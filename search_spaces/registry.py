@@ -92,12 +92,16 @@ class Registry(Generic[T]):
     def _load(self, path: str) -> T:
         """Load ``module:attribute``, with an error that names which half was not found."""
         module_name, _, attribute = path.partition(":")
-        if not attribute:
+        if not attribute or not module_name or module_name.startswith("."):
             raise UnknownName(f"'{path}' is not a {self.kind}: expected 'package.module:ClassName'.")
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             raise UnknownName(f"{self.kind} '{path}': module '{error.name}' was not found. Is it installed?") from error
+        except Exception as error:  # a module may fail in any way while it is imported
+            raise SupertauError(
+                f"{self.kind} '{path}': importing '{module_name}' failed with {type(error).__name__}: {error}"
+            ) from error
         try:
             target = getattr(module, attribute)
         except AttributeError as error:

@@ -46,7 +46,7 @@ class Sharing(nn.Module, ABC):
 class ShareByPosition(Sharing):
     """The usual supernet: every edge of every cell owns one module per option.
 
-    edges: number of edges; options: which options to hold for each edge; make: builds the module of an option.
+    options: which options to hold for each edge; make: builds the module of an option.
     A stand-alone network is the same scheme with a single option per edge.
     """
 

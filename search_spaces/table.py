@@ -78,9 +78,15 @@ def read_table(
     if np.nanmax(trials) <= 1:
         raise DataError(f"{path}: no accuracy is above 1, so they look like fractions; percentages are expected.")
     return GroundTruth(
-        space=space.name, dataset=dataset, split=split or about.get("split", _UNSTATED),
-        epochs=about.get("epochs") if epochs is None else epochs, source=str(about.get("source", path.name)),
-        sha256=sha256_of(path), architectures=tuple(lines), trials=trials, seeds=tuple(columns),
+        space=space.name,
+        dataset=dataset,
+        split=split or about.get("split", _UNSTATED),
+        epochs=about.get("epochs") if epochs is None else epochs,
+        source=str(about.get("source", path.name)),
+        sha256=sha256_of(path),
+        architectures=tuple(lines),
+        trials=trials,
+        seeds=tuple(columns),
     )
 
 

@@ -74,8 +74,12 @@ class Cifar(ImageSource):
         contents = self._members(files[0], split) if form == "archive" else ((f, f.read_bytes()) for f in files)
         parts = [
             read_batch(
-                content, str(path), pixels=self.channels * self.size**2, label_keys=self.label_keys,
-                md5=self.batches[split].get(path.name), again=self.fetch,
+                content,
+                str(path),
+                pixels=self.channels * self.size**2,
+                label_keys=self.label_keys,
+                md5=self.batches[split].get(path.name),
+                again=self.fetch,
             )
             for path, content in contents
         ]

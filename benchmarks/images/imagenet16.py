@@ -69,8 +69,12 @@ class ImageNet16(ImageSource):
 
     def _first_classes(self, path: Path) -> Batch:
         data, labels = read_batch(
-            path.read_bytes(), str(path), pixels=self.channels * self.size**2, label_keys=("labels",),
-            md5=self.checksums.get(path.name), again=self.fetch,
+            path.read_bytes(),
+            str(path),
+            pixels=self.channels * self.size**2,
+            label_keys=("labels",),
+            md5=self.checksums.get(path.name),
+            again=self.fetch,
         )
         if len(labels) and not 1 <= int(labels.min()) <= int(labels.max()) <= 1000:
             raise DataError(f"{path}: expected labels 1..1000, got {labels.min()}..{labels.max()}. {self.fetch}")

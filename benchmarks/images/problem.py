@@ -44,7 +44,12 @@ def load_problem_images(
         images, labels = _read_once(name, part, size, folder)
         chosen = torch.from_numpy(rows)
         return ImageSet(
-            title, images[chosen], labels[chosen], source.classes, source.mean, source.std,
+            title,
+            images[chosen],
+            labels[chosen],
+            source.classes,
+            source.mean,
+            source.std,
             source.augmentation_at(images.shape[-1]),
         )
 

@@ -38,7 +38,8 @@ MIN_DEFINED = 0.9
 BLOCK = 2**20
 SCHEME = (
     "95 % percentile bootstrap over architectures, N of N with replacement; pairs of copies of one architecture are "
-    "ties in both rankings and leave tau-b; above 2,000 architectures tau and Spearman by first-order expansion; P@K with fewer than 10 hits: joined with the Wilson interval of K trials"
+    "ties in both rankings and leave tau-b; above 2,000 architectures tau and "
+    "Spearman by first-order expansion; P@K with fewer than 10 hits: joined with the Wilson interval of K trials"
 )
 NOT_DISTINGUISHABLE = "not distinguishable"
 

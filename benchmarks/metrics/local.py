@@ -126,9 +126,17 @@ def _judge(
     taus = taus[~np.isnan(taus)]
     low, high = np.quantile(taus, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if left_out < pools else (None, None)
     return LocalResult(
-        variant, float(found.sum(axis=1).mean()), float(hits_low), float(hits_high), chance,
-        float(np.nanmean(tau)) if left_out < pools else None, None if low is None else float(low),
-        None if high is None else float(high), pools, left_out, len(x),
+        variant,
+        float(found.sum(axis=1).mean()),
+        float(hits_low),
+        float(hits_high),
+        chance,
+        float(np.nanmean(tau)) if left_out < pools else None,
+        None if low is None else float(low),
+        None if high is None else float(high),
+        pools,
+        left_out,
+        len(x),
     )
 
 

@@ -134,9 +134,17 @@ def _shown(k: int | float) -> str:
 def _hits(k: int | float, sign: int, end: str, what: str) -> Metric:
     prepare = partial(top.overlap, k=k, sign=sign)
     return Metric(
-        f"p_at_{end}_{_name(k)}", f"P@{end} {_shown(k)}", "up", lambda n: top_size(k, n) / n, _plain(prepare),
+        f"p_at_{end}_{_name(k)}",
+        f"P@{end} {_shown(k)}",
+        "up",
+        lambda n: top_size(k, n) / n,
+        _plain(prepare),
         f"share of the K predicted {what} that are among the K truly {what}; random order among equals on both sides, "
-        "independently, by its exact expectation", _CLOSE, weighted=prepare, k=k, counts_hits=True,
+        "independently, by its exact expectation",
+        _CLOSE,
+        weighted=prepare,
+        k=k,
+        counts_hits=True,
     )
 
 
@@ -154,10 +162,15 @@ def best_rank_at_k(k: int | float) -> Metric:
     """Return BR@K, in (0, 1]: expected best true rank (1 = best) in the predicted top K, divided by N (CLOSE)."""
     prepare = partial(top.best_rank, k=k)
     return Metric(
-        f"best_rank_at_{_name(k)}", f"BR@{_shown(k)}", "down",
-        lambda n: (n + 1) / ((top_size(k, n) + 1) * n), _plain(prepare),
+        f"best_rank_at_{_name(k)}",
+        f"BR@{_shown(k)}",
+        "down",
+        lambda n: (n + 1) / ((top_size(k, n) + 1) * n),
+        _plain(prepare),
         "best true rank among the predicted top K, over N; equal scores and equal truths in random order, exactly",
-        _CLOSE, weighted=prepare, k=k,
+        _CLOSE,
+        weighted=prepare,
+        k=k,
     )
 
 
@@ -165,10 +178,15 @@ def worst_rank_at_k(k: int | float) -> Metric:
     """Return WR@K, in (0, 1]: expected worst true rank in the predicted top K, divided by N (CLOSE)."""
     prepare = partial(top.worst_rank, k=k)
     return Metric(
-        f"worst_rank_at_{_name(k)}", f"WR@{_shown(k)}", "down",
-        lambda n: top_size(k, n) * (n + 1) / ((top_size(k, n) + 1) * n), _plain(prepare),
+        f"worst_rank_at_{_name(k)}",
+        f"WR@{_shown(k)}",
+        "down",
+        lambda n: top_size(k, n) * (n + 1) / ((top_size(k, n) + 1) * n),
+        _plain(prepare),
         "worst true rank among the predicted top K, over N; equal scores and equal truths in random order, exactly",
-        _CLOSE, weighted=prepare, k=k,
+        _CLOSE,
+        weighted=prepare,
+        k=k,
     )
 
 
@@ -176,18 +194,30 @@ def regret_at_k(k: int | float) -> Metric:
     """Return regret@K, percentage points >= 0: best of the pool minus expected best of the predicted top K."""
     prepare = partial(top.regret, k=k)
     return Metric(
-        f"regret_at_{_name(k)}", f"regret@{_shown(k)}", "down", lambda n: None, _plain(prepare),
+        f"regret_at_{_name(k)}",
+        f"regret@{_shown(k)}",
+        "down",
+        lambda n: None,
+        _plain(prepare),
         "best true accuracy of the pool minus best true accuracy among the predicted top K, percentage points",
-        _OURS, chance_of_truth=partial(top.chance_regret, k=k), weighted=prepare, k=k,
+        _OURS,
+        chance_of_truth=partial(top.chance_regret, k=k),
+        weighted=prepare,
+        k=k,
     )
 
 
 def _tau_in(k: int | float, which: str, by_truth: bool) -> Metric:
     return Metric(
-        f"tau_of_{which}_top_{_name(k)}", f"tau of {which} top {_shown(k)}", "up", lambda n: 0.0,
+        f"tau_of_{which}_top_{_name(k)}",
+        f"tau of {which} top {_shown(k)}",
+        "up",
+        lambda n: 0.0,
         partial(top.mean_tau_among, k=k, by_truth=by_truth),
         f"Kendall's tau-b inside the {which} top K; equals at its boundary by {top.TIE_BREAKS} random tie-breaks",
-        _CLOSE, weighted=partial(top.tau_among, k=k, by_truth=by_truth), k=k,
+        _CLOSE,
+        weighted=partial(top.tau_among, k=k, by_truth=by_truth),
+        k=k,
     )
 
 
@@ -206,8 +236,12 @@ def _whole(key: str, label: str, prepare: Callable[..., Weighted], description: 
 
 
 _FAMILIES: dict[str, Callable[[int | float], Metric]] = {
-    "p_at_top": p_at_top_k, "p_at_bottom": p_at_bottom_k, "best_rank_at": best_rank_at_k,
-    "worst_rank_at": worst_rank_at_k, "regret_at": regret_at_k, "tau_of_true_top": tau_of_true_top_k,
+    "p_at_top": p_at_top_k,
+    "p_at_bottom": p_at_bottom_k,
+    "best_rank_at": best_rank_at_k,
+    "worst_rank_at": worst_rank_at_k,
+    "regret_at": regret_at_k,
+    "tau_of_true_top": tau_of_true_top_k,
     "tau_of_predicted_top": tau_of_predicted_top_k,
 }
 
@@ -218,9 +252,19 @@ METRICS: dict[str, Metric] = {
         _whole("spearman", "Spearman's rho", _spearman, "rank correlation, average ranks", "scipy.stats.spearmanr"),
         _whole("pearson", "Pearson's r", _pearson, "linear correlation", "scipy.stats.pearsonr"),
         _whole("sparse_tau", "sparse tau", _sparse, "tau-b with truth rounded to 0.1 point", "after CLOSE, section 4"),
-        p_at_top_k(0.05), p_at_top_k(0.01), p_at_top_k(0.1), p_at_bottom_k(0.05),
-        best_rank_at_k(10), best_rank_at_k(0.05), worst_rank_at_k(10), worst_rank_at_k(0.05), regret_at_k(10),
-        tau_of_true_top_k(0.05), tau_of_true_top_k(10), tau_of_predicted_top_k(0.05), tau_of_predicted_top_k(10),
+        p_at_top_k(0.05),
+        p_at_top_k(0.01),
+        p_at_top_k(0.1),
+        p_at_bottom_k(0.05),
+        best_rank_at_k(10),
+        best_rank_at_k(0.05),
+        worst_rank_at_k(10),
+        worst_rank_at_k(0.05),
+        regret_at_k(10),
+        tau_of_true_top_k(0.05),
+        tau_of_true_top_k(10),
+        tau_of_predicted_top_k(0.05),
+        tau_of_predicted_top_k(10),
     )
 }
 

@@ -131,29 +131,34 @@ def best_of_top(score: TieGroups, truth: TieGroups, counts: Floats, k: int) -> B
     log_chance = (
         _log_choose(equal, hits) + _log_choose(worse, drawn[column] - hits) - _log_choose(tied[column], drawn[column])
     )
-    taken = hits + np.where(best == floor[column], at_floor[column], 0.0)
+    taken = hits.astype(np.float64) + np.where(best == floor[column], at_floor[column], 0.0)
     keep = (taken > 0) & np.isfinite(log_chance)
     return Best(column[keep], best[keep], taken[keep], np.exp(log_chance[keep]))
 
 
 def best_rank(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float) -> Weighted:
     """Return the expected best true rank in the predicted top K, divided by N; NaN where a ranking is constant."""
-    size, x, y = top_size(k, len(score)), TieGroups(score), TieGroups(truth)
-
-    def rank(counts: Floats) -> Floats:
-        found = best_of_top(x, y, counts, size)
-        better, equal = y.standing(counts, found.level, found.column)
-        # The first of s items among e equal ones in random order stands at place (e + 1) / (s + 1) on average.
-        mean = found.mean(better + (equal + 1) / (found.taken + 1), counts.shape[1])
-        return np.where(x.best(counts)[1] | y.best(counts)[1], np.nan, mean / len(score))
-
-    return rank
+    rank = _best_place(score, truth, k)
+    return lambda counts: rank(counts) / len(score)
 
 
 def worst_rank(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float) -> Weighted:
     """Return the expected worst true rank in the predicted top K, divided by N; NaN where a ranking is constant."""
-    n, rank = len(score), best_rank(score, -truth, rng, k=k)
-    return lambda counts: (n + 1) / n - rank(counts)
+    rank = _best_place(score, -truth, k)
+    return lambda counts: (len(score) + 1 - rank(counts)) / len(score)
+
+
+def _best_place(score: Floats, truth: Floats, k: int | float) -> Weighted:
+    size, x, y = top_size(k, len(score)), TieGroups(score), TieGroups(truth)
+
+    def place(counts: Floats) -> Floats:
+        found = best_of_top(x, y, counts, size)
+        better, equal = y.standing(counts, found.level, found.column)
+        # The first of s items among e equal ones in random order stands at place (e + 1) / (s + 1) on average.
+        mean = found.mean(better + (equal + 1) / (found.taken + 1), counts.shape[1])
+        return np.where(x.best(counts)[1] | y.best(counts)[1], np.nan, mean)
+
+    return place
 
 
 def regret(score: Floats, truth: Floats, rng: np.random.Generator, *, k: int | float) -> Weighted:

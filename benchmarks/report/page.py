@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
 from benchmarks.report.labels import digits_of, metric_label, shown_metrics
@@ -14,11 +14,11 @@ from benchmarks.report.markdown import ranks
 from benchmarks.report.notes import SHORT, method_notes
 from benchmarks.report.page_assets import CSS, JS
 from benchmarks.report.plots import Plot, table_slug
+from benchmarks.report.provenance import provenance
 from benchmarks.report.style import look
-from benchmarks.report.tasks import seed_of
 
 if TYPE_CHECKING:
-    from benchmarks.record import Run
+    pass
 
 BADGES = {
     "baseline": "reference",
@@ -59,7 +59,7 @@ Every number is derived from stored per-architecture scores.</p>
 <h2>How to read this</h2>
 <dl>{notes}</dl>
 <h2>Provenance</h2>
-{_provenance(runs)}
+{provenance(runs)}
 </main>
 <footer>Written by <code>supertau report</code>. The same numbers, every metric at full precision:
 <code>leaderboard.csv</code> (over seeds) and <code>runs.csv</code> (each run).</footer>
@@ -262,45 +262,3 @@ def _figures(plots: Sequence[Plot]) -> str:
         )
         parts.append(f'<h3>{title}</h3><div class="figures {kind_of_grid}">{figures}</div>')
     return "\n".join(parts)
-
-
-def _flat(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield `name value` of nested entries, missing ones left out."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value)
-        elif value is not None:
-            yield f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-
-
-def _provenance(runs: Sequence[Run]) -> str:
-    """Return truth tables with checksums, and every run with its hashes, versions and times."""
-    truths: dict[str, Mapping[str, Any]] = {}
-    for run in runs:
-        truths.update(run.record.get("truths") or {})
-    lines = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape('; '.join(_flat(p)))}</dd>" for name, p in sorted(truths.items())
-    )
-    rows = []
-    for run in runs:
-        r = run.record
-        environment = "; ".join(_flat(r.get("environment") or {}))
-        fields = (
-            r.get("title"),
-            seed_of(r),
-            r["run_id"],
-            r.get("identity"),
-            r.get("finished"),
-            environment,
-            r.get("source"),
-        )
-        rows.append(
-            "<tr>"
-            + "".join(f'<td class="text note">{escape(DASH if f is None or f == "" else str(f))}</td>' for f in fields)
-            + "</tr>"
-        )
-    names = ("Estimator", "Seed", "Run", "Identity", "Finished", "Environment", "Source")
-    heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in names)
-    return f"""<h3>Ground truth</h3><dl>{lines}</dl>
-<details><summary>Runs ({len(runs)})</summary><div class="scroll"><table><thead><tr>{heads}</tr></thead>
-<tbody>{"".join(rows)}</tbody></table></div></details>"""

@@ -32,7 +32,8 @@ def view_of(run: Run, truth: str, column: str, view: str, scores: pd.DataFrame |
         if (rows < 0).any():
             first = given["architecture"][rows < 0].iloc[0]
             raise DataError(
-                f"run {run.record['run_id']}: '{first}' has a score but is not in its pool. Run it again with --restart."
+                f"run {run.record['run_id']}: '{first}' has a score but is not in its pool. "
+                "Run it again with --restart."
             )
         table = table.iloc[rows].reset_index(drop=True)
     if len(given) < 2:

@@ -1,8 +1,8 @@
 """Isomorphism of NAS-Bench-201 cells: three string rules of growing strength, and what is alive in a cell.
 
 Every rule writes the function of a node as text; two cells whose output texts are equal compute the same function of
-their input (with equal weights on corresponding operations). No rule here is complete: each merges a subset of what is
-truly equal.
+their input (with equal weights on corresponding operations). The two weaker rules merge a part of what is equal; the
+strongest merges all that holds for any operations that map zero to zero.
 """
 
 from __future__ import annotations

@@ -204,7 +204,13 @@ def _collect(
         _log.warning("%s: accuracies of %s of %s architectures", path.name, f"{len(rows):,}", f"{total:,}")
     part = "" if len(rows) == total else f" ({len(rows):,} of {total:,} architectures)"
     return GroundTruth(
-        space=space.name, dataset=choice.dataset, split=choice.split, epochs=choice.epochs,
-        source=f"{path.name}{part}", sha256=digest if isinstance(digest, str) else digest.hexdigest(),
-        architectures=tuple(rows), trials=matrix, seeds=tuple(seeds),
+        space=space.name,
+        dataset=choice.dataset,
+        split=choice.split,
+        epochs=choice.epochs,
+        source=f"{path.name}{part}",
+        sha256=digest if isinstance(digest, str) else digest.hexdigest(),
+        architectures=tuple(rows),
+        trials=matrix,
+        seeds=tuple(seeds),
     )

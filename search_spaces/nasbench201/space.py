@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from search_spaces.nasbench201.network import NASBench201Supernet
     from search_spaces.truth import GroundTruth
 
-_TERM = re.compile(r"([a-z0-9_]+)~(\d+)")
+_TERM = re.compile(r"([a-z0-9_]+)~([0-2])")
 _EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|skip_connect~2|"
 
 

@@ -59,9 +59,15 @@ def _built_in(space_name: str, dataset: str, architectures: tuple[Architecture, 
         trials[row, : len(accuracies)] = accuracies
     trials.setflags(write=False)  # one object serves every caller
     return GroundTruth(
-        space=space_name, dataset=dataset, split="x-valid", epochs=200,
-        source=f"NAS-Bench-201 as packaged by {_PACKAGE}", sha256=sha256,
-        architectures=architectures, trials=trials, seeds=SEEDS,
+        space=space_name,
+        dataset=dataset,
+        split="x-valid",
+        epochs=200,
+        source=f"NAS-Bench-201 as packaged by {_PACKAGE}",
+        sha256=sha256,
+        architectures=architectures,
+        trials=trials,
+        seeds=SEEDS,
     )
 
 

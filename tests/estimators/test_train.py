@@ -346,7 +346,7 @@ def stored(value):
 
 
 def test_parameters_are_the_same_whenever_the_run_was_interrupted():
-    total, problem = 7, small()  # 2 batches per epoch: some interruptions fall into an epoch, some between two
+    total, problem = 5, small()  # 2 batches per epoch: some interruptions fall into an epoch, some between two
     supernet, loop, _ = fresh(problem)
     saved = []
 

@@ -36,7 +36,7 @@ BY_NAME = {
     "disconnected, deep": (NONE, NONE, CONV1, NONE, POOL, CONV3),
     "disconnected, no way out": (CONV3, CONV1, SKIP, NONE, NONE, NONE),
 }
-SAMPLE = [*BY_NAME.values(), *CELLS[::521]]
+SAMPLE = [*BY_NAME.values(), *CELLS[::781]]
 DISCONNECTED = [cell for cell in CELLS if not SPACE.is_connected(cell)]
 
 
@@ -125,8 +125,8 @@ def test_macs_are_those_that_torch_counts(config):
     Compared where every operation of the cell leads to the output: cost counts the others too, and they do not run.
     """
     cells = [cell for cell in SAMPLE if len(used_edges(cell)) == 6 - cell.count(NONE)]
-    assert len(cells) > 15
-    for cell in cells[:4] if config == NetworkConfig() else cells[::2]:
+    assert len(cells) > 12
+    for cell in cells[:3] if config == NetworkConfig() else cells[::3]:
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             SPACE.network(cell, config).eval()(noise(config, count=1))
         assert counter.get_total_flops() == 2 * SPACE.cost(cell, config).macs
@@ -266,7 +266,7 @@ def test_a_path_gives_exactly_the_logits_of_the_standalone_network_with_its_weig
             logits = body(images, architecture)
             assert torch.equal(logits, network(images)), architecture
             seen.add(tuple(logits.flatten().tolist()))
-    assert len(seen) > 35  # the cells do differ
+    assert len(seen) > 20  # the cells do differ
 
 
 def test_extract_copies():

@@ -22,8 +22,10 @@ torch = pytest.importorskip("torch")
 SPACE = NASBench201()
 CELLS = [SPACE.format(cell) for cell in list(SPACE.enumerate())[:3]]
 SETS = {
-    "cifar10-valid": ("x-valid", "ori-test"), "cifar10": ("ori-test",),
-    "cifar100": ("ori-test", "x-valid", "x-test"), "ImageNet16-120": ("ori-test", "x-valid", "x-test"),
+    "cifar10-valid": ("x-valid", "ori-test"),
+    "cifar10": ("ori-test",),
+    "cifar100": ("ori-test", "x-valid", "x-test"),
+    "ImageNet16-120": ("ori-test", "x-valid", "x-test"),
 }
 SEEDS = [[777, 888, 999], [777, 888], [888]]
 
@@ -39,20 +41,32 @@ def trial(cell: int, trained_on: str, seed: int, epochs: int) -> dict[str, Any]:
     evaluated = {f"{split}@{last}": accuracy(cell, trained_on, split, seed, epochs) for split in SETS[trained_on]}
     every = [f"{split}@{epoch}" for split in SETS[trained_on] for epoch in range(epochs)]
     return {
-        "name": trained_on, "net_state_dict": None, "train_acc1es": {last: 99.0}, "train_acc5es": None,
-        "train_losses": {last: 0.1}, "train_times": collections.OrderedDict((e, 1.0) for e in range(epochs)),
+        "name": trained_on,
+        "net_state_dict": None,
+        "train_acc1es": {last: 99.0},
+        "train_acc5es": None,
+        "train_losses": {last: 0.1},
+        "train_times": collections.OrderedDict((e, 1.0) for e in range(epochs)),
         "arch_config": {"channel": 16, "num_cells": 5, "arch_str": CELLS[cell], "class_num": 10},
-        "params": np.float64(0.3), "flop": 40.5, "seed": f"{seed:04d}", "epochs": epochs,
-        "latency": [np.float64(0.01)], "eval_names": list(SETS[trained_on]),
+        "params": np.float64(0.3),
+        "flop": 40.5,
+        "seed": f"{seed:04d}",
+        "epochs": epochs,
+        "latency": [np.float64(0.01)],
+        "eval_names": list(SETS[trained_on]),
         "eval_acc1es": {key: np.float64(value) for key, value in evaluated.items()},
-        "eval_losses": dict.fromkeys(evaluated, 0.5), "eval_times": dict.fromkeys(every, 0.1),
+        "eval_losses": dict.fromkeys(evaluated, 0.5),
+        "eval_times": dict.fromkeys(every, 0.1),
     }
 
 
 def record(cell: int, epochs: int) -> dict[str, Any]:
     seeds = {name: SEEDS[cell] if epochs == 200 else [111] for name in SETS}
     return {
-        "arch_index": cell, "arch_str": CELLS[cell], "clear_net_done": True, "dataset_seed": seeds,
+        "arch_index": cell,
+        "arch_str": CELLS[cell],
+        "clear_net_done": True,
+        "dataset_seed": seeds,
         "all_results": {(name, s): trial(cell, name, s, epochs) for name in SETS for s in reversed(seeds[name])},
     }
 
@@ -79,8 +93,10 @@ def pth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.parametrize(
     ("dataset", "split", "trained_on"),
     [
-        ("cifar10", "x-valid", "cifar10-valid"), ("cifar10", "ori-test", "cifar10"),
-        ("cifar100", "x-valid", "cifar100"), ("cifar100", "x-test", "cifar100"),
+        ("cifar10", "x-valid", "cifar10-valid"),
+        ("cifar10", "ori-test", "cifar10"),
+        ("cifar100", "x-valid", "cifar100"),
+        ("cifar100", "x-test", "cifar100"),
         ("imagenet16-120", "ori-test", "ImageNet16-120"),
     ],
 )
@@ -259,8 +275,10 @@ def test_real_nats_records_through_the_real_api(real: Path) -> None:
 
     api = nats_bench.create(str(real), "tss", fast_mode=True, verbose=False)  # these records are known, so trusted
     for dataset, name, split, key in (
-        ("cifar10", "cifar10-valid", "x-valid", "valid-accuracy"), ("cifar10", "cifar10", "ori-test", "test-accuracy"),
-        ("cifar100", "cifar100", "x-valid", "valid-accuracy"), ("cifar100", "cifar100", "x-test", "test-accuracy"),
+        ("cifar10", "cifar10-valid", "x-valid", "valid-accuracy"),
+        ("cifar10", "cifar10", "ori-test", "test-accuracy"),
+        ("cifar100", "cifar100", "x-valid", "valid-accuracy"),
+        ("cifar100", "cifar100", "x-test", "test-accuracy"),
     ):
         table = load(SPACE, dataset, real, split=split)
         asked = [api.get_more_info(i, name, hp="200", is_random=False)[key] for i in (0, 11, 284)]

@@ -41,7 +41,7 @@ class Training(Monitor):
         self.checkpoint_seconds = checkpoint_seconds
         self.seconds = 0.0
         self._began = self._saved = self._reported = time.monotonic()
-        self._first_step = 0
+        self._first_step, self._start = 0, 0.0
         self._curve_images = 0
         self._curve_seconds = 0.0
 

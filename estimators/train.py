@@ -26,7 +26,7 @@ CHECK_EVERY = 50
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Stochastic gradient descent with a cosine schedule; clip bounds the global L2 norm of the gradient, 0 for none."""
+    """Stochastic gradient descent, cosine schedule; clip bounds the global L2 norm of the gradient, 0 for none."""
 
     batch_size: int
     learning_rate: float

@@ -50,6 +50,15 @@ def mean(values: Sequence[object]) -> float | None:
     return math.fsum(numbers) / len(numbers) if numbers else None
 
 
+def possible(key: str) -> tuple[float, float]:
+    """Return the least and the largest value a metric can have: Student's interval of three runs knows no bounds."""
+    if "tau" in key or key in ("spearman", "pearson"):
+        return -1.0, 1.0
+    if key.startswith(("p_at_", "best_rank", "worst_rank")):
+        return 0.0, 1.0
+    return 0.0, 10.0 if key.startswith("hits_at_10") else math.inf
+
+
 def summarise(entries: Sequence[Mapping[str, Any]]) -> Cell:
     """Return the cell of one metric from its entries in the records of a group, one entry per run."""
     values = [v for v in (finite(e.get("value")) for e in entries) if v is not None]
@@ -69,7 +78,9 @@ def summarise(entries: Sequence[Mapping[str, Any]]) -> Cell:
     summary = runs_summary(values)
     # Runs that agree to the last bit are copies (a deterministic method): they say nothing about other runs.
     if summary.low is not None and summary.high is not None and len(set(values)) > 1:
-        return Cell(summary.mean, sd=summary.sd, low=summary.low, high=summary.high, interval="runs", **common)
+        least, most = possible(str(entries[0].get("key", "")))
+        low, high = max(summary.low, least), min(summary.high, most)
+        return Cell(summary.mean, sd=summary.sd, low=low, high=high, interval="runs", **common)
     low, high = mean([e.get("low") for e in entries]), mean([e.get("high") for e in entries])
     known = low is not None and high is not None
     return Cell(

@@ -210,3 +210,12 @@ def test_a_noise_ceiling_that_was_run_is_the_ceiling_row(results: Results) -> No
     assert table.ceiling == pytest.approx(tau)
     assert [r.label for r in table.rows if r.role == "ceiling"] == ["One training seed"]
     assert disagreements(table) == []
+
+
+def test_interval_over_runs_stays_inside_what_is_possible() -> None:
+    cell = summarise([{"key": "local_tau_at_10:best10", "value": v} for v in (-0.6, 0.9, 0.8)])
+    assert cell.interval == "runs"
+    assert (cell.low, cell.high) == (-1.0, 1.0)
+    hits = summarise([{"key": "hits_at_10:best10", "value": v} for v in (9.0, 10.0, 9.9)])
+    assert hits.high == 10.0
+    assert 0 < hits.low < 9.63

@@ -79,8 +79,8 @@ def summarise(entries: Sequence[Mapping[str, Any]]) -> Cell:
     # Runs that agree to the last bit are copies (a deterministic method): they say nothing about other runs.
     if summary.low is not None and summary.high is not None and len(set(values)) > 1:
         least, most = possible(str(entries[0].get("key", "")))
-        inside = {"low": max(summary.low, least), "high": min(summary.high, most)}
-        return Cell(summary.mean, sd=summary.sd, interval="runs", **inside, **common)
+        common.update(low=max(summary.low, least), high=min(summary.high, most), interval="runs")
+        return Cell(summary.mean, sd=summary.sd, **common)
     low, high = mean([e.get("low") for e in entries]), mean([e.get("high") for e in entries])
     known = low is not None and high is not None
     return Cell(

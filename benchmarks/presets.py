@@ -42,12 +42,12 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "quick", "minutes on two CPU cores, embedded images; the fresh-machine leaderboard",
             images="digits", image_size=8, train=None, validation=None, channels=8, cells=1,
-            passes=256_000, pool="all", curve_points=8, curve_pool=400,
+            passes=256_000, pool="all", curve_points=8, curve_pool=200,
         ),
         Preset(
-            "standard", "CIFAR-10 on a CPU or one small GPU, about half an hour of training on two cores",
+            "standard", "CIFAR-10 on a CPU or one small GPU, about half an hour of training on one core",
             images="cifar10", image_size=16, train=25_000, validation=25_000, channels=8, cells=1,
-            passes=1_500_000, pool="all", curve_points=8, curve_pool=400,
+            passes=1_500_000, pool="all", curve_points=8, curve_pool=200,
         ),
         Preset(
             "paper", "the published size: C=16, N=5, 32x32, 250 epochs of 25,000 images; for a GPU",

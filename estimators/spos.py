@@ -83,7 +83,7 @@ class SPOS(Estimator):
     scoring_settings = ("bn", "scoring_batch", "scoring_images", "calibration_images", "calibration_batch")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
-        "standard": {"scoring_images": 1000, "calibration_images": 1024, "scoring_batch": 500},
+        "standard": {"scoring_images": 500, "calibration_images": 512, "scoring_batch": 500},
         "quick": {
             "bn": ("batch",),
             "scoring_batch": 256,

@@ -71,11 +71,15 @@ def _finite(path: Path, given: pd.DataFrame, values: pd.DataFrame) -> None:
     for column in values:
         bad = np.flatnonzero(~np.isfinite(values[column].to_numpy()))
         if len(bad):
-            shown = ", ".join(f"line {row + 2} ({given[column].iloc[row]!r})" for row in bad[:NAMED])
+            shown = ", ".join(f"line {row + 2} ({_shown(given[column].iloc[row])})" for row in bad[:NAMED])
             raise DataError(
                 f"'{path}': {len(bad)} values of column '{column}' are not finite numbers: {shown}. "
                 "Leave architectures without a score out of the table."
             )
+
+
+def _shown(cell: object) -> str:
+    return repr(cell) if isinstance(cell, str) else str(cell)
 
 
 def _architectures(path: Path, texts: list[str], space: SearchSpace) -> list[Architecture]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +26,7 @@ from benchmarks.executor import Outcome, run_all
 from benchmarks.images import IMAGES
 from benchmarks.runner import Existing, Settings, pick_device
 from estimators.registry import ESTIMATORS
-from search_spaces.errors import SupertauError
+from search_spaces.errors import SupertauError, unknown
 from search_spaces.spaces import get_space
 
 EXAMPLES = """Examples:
@@ -60,7 +61,7 @@ def command(
         str | None, typer.Option(help="all, unique, connected, any of them with :COUNT, or a file of architectures.")
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value of the estimator's Config; may be repeated.")
+        list[str] | None, typer.Option("--set", help="name=value, for each estimator that has it; may be repeated.")
     ] = None,
     image_size: Annotated[int | None, typer.Option(min=1)] = None,
     train: Annotated[int | None, typer.Option(min=1, help="Training images.")] = None,
@@ -93,12 +94,14 @@ def command(
         results, device, threads, Existing.RESTART if restart else Existing.REUSE, trust_pickle=trust_pickle
     )
     configs: list[RunConfig] = []
-    for name in list(ESTIMATORS) if names == ["all"] else names:
+    chosen = list(ESTIMATORS) if names == ["all"] else names
+    values = share_settings(parse_settings(setting or []), chosen)
+    for name in chosen:
         repeats = 1 if ESTIMATORS.resolve(name).deterministic else seeds
         configs += [
             resolve(
                 name, seed=seed, preset=preset, space=space, truth=truth, truth_path=truth_path,
-                validation_split=validation_split, settings=parse_settings(setting or []), images=images, pool=pool,
+                validation_split=validation_split, settings=values[name], images=images, pool=pool,
                 image_size=image_size, train=train, validation=validation, channels=channels, cells=cells,
                 passes=passes, curve_points=curve_points, curve_pool=curve_pool,
             )
@@ -107,6 +110,15 @@ def command(
     with progress(len(configs), quiet=quiet) as listener:
         outcomes = run_all(configs, settings, listener, workers=workers)
     finish(outcomes, as_json=as_json, quiet=quiet)
+
+
+def share_settings(values: dict[str, Any], estimators: list[str]) -> dict[str, dict[str, Any]]:
+    """Return for each estimator the values that are settings of it; one that no estimator has raises UnknownName."""
+    names = {name: [f.name for f in fields(ESTIMATORS.resolve(name).Config)] for name in estimators}
+    for key in values:
+        if not any(key in held for held in names.values()):
+            raise unknown(f"setting of {', '.join(estimators)}", key, {k for held in names.values() for k in held})
+    return {name: {k: v for k, v in values.items() if k in held} for name, held in names.items()}
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

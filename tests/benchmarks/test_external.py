@@ -118,7 +118,7 @@ def test_comparison_is_paired_and_admits_ignorance(tmp_path: Path) -> None:
     for seed in range(3):
         score(write(tmp_path / "a.csv", score=noisy(2, seed)), results=tmp_path, name="good", seed=seed)
         score(write(tmp_path / "b.csv", score=noisy(20, seed + 9)), results=tmp_path, name="poor", seed=seed)
-        score(write(tmp_path / "c.csv", score=noisy(2, seed + 99)), results=tmp_path, name="alike", seed=seed)
+        score(write(tmp_path / "c.csv", score=noisy(2, (seed + 1) % 3)), results=tmp_path, name="alike", seed=seed)
     runs = load_runs(tmp_path)
     clear = compare(find(runs, "good"), find(runs, "poor"))
     assert clear.seeds == 3
@@ -126,6 +126,7 @@ def test_comparison_is_paired_and_admits_ignorance(tmp_path: Path) -> None:
     assert clear.difference > 0.1
     assert clear.distinguishable
     level = compare(find(runs, "good"), find(runs, "alike"))
+    assert level.difference == pytest.approx(0), "the same scores, their seeds in another order"
     assert level.low < 0 < level.high
     assert level.verdict == "not distinguishable"
     swapped = compare(find(runs, "poor"), find(runs, "good"))

@@ -204,7 +204,7 @@ def test_chance_levels_equal_simulation(k: int | float) -> None:
     n, g = 60, np.random.default_rng(1)
     truth = np.round(g.normal(90, 2, size=n), 0)  # with ties: the chance levels stay exact
     entries = [p_at_top_k(k), p_at_bottom_k(k), best_rank_at_k(k), worst_rank_at_k(k), regret_at_k(k)]
-    drawn = np.array([[e(g.permutation(n), truth, g) for e in entries] for _ in range(1000)])
+    drawn = np.array([[e(g.permutation(n), truth, g) for e in entries] for _ in range(500)])
     for entry, column in zip(entries, drawn.T, strict=True):
         chance = entry.chance_of_truth(truth) if entry.chance_of_truth else entry.chance(n)
         assert column.mean() == pytest.approx(chance, abs=4 * column.std() / np.sqrt(len(column)) + 1e-12), entry.key
@@ -212,7 +212,7 @@ def test_chance_levels_equal_simulation(k: int | float) -> None:
 
 def test_spread_of_tau_over_ten_without_association() -> None:
     g = np.random.default_rng(2)
-    drawn = [METRICS["kendall_tau"](g.permutation(10), np.arange(10.0), g) for _ in range(4000)]
+    drawn = [METRICS["kendall_tau"](g.permutation(10), np.arange(10.0), g) for _ in range(2500)]
     assert np.std(drawn) == pytest.approx(0.248, abs=0.008)
     assert np.mean(drawn) == pytest.approx(METRICS["kendall_tau"].chance(10), abs=0.015)
 

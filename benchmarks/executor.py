@@ -66,7 +66,10 @@ def _carry_out(config: RunConfig, settings: Settings, listener: Listener, stoppi
     job["settings"]["results"] = str(settings.results)
     threads = str(settings.threads)
     # Where the command was started counts for 'module:Class' estimators; threads must be known before torch loads.
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {
+        **os.environ,
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
+    }
     environment["PYTHONPATH"] = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.worker"],

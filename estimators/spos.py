@@ -86,8 +86,8 @@ class SPOS(Estimator):
         "standard": {"scoring_images": 500, "calibration_images": 512, "scoring_batch": 500},
         "quick": {
             "bn": ("batch",),
-            "scoring_batch": 256,
-            "scoring_images": 256,
+            "scoring_batch": 128,
+            "scoring_images": 128,
             "calibration_images": 256,
             "calibration_batch": 256,
         },

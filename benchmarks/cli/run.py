@@ -35,6 +35,8 @@ supertau run --estimator spos params --seeds 3 --preset quick
 
 supertau run --images cifar10 --estimator spos --preset standard --set sampling=unique
 
+supertau run --estimator spos naswot=1 --seeds 3
+
 supertau run --estimator all --preset smoke
 
 The same command again finds finished runs and goes on with unfinished ones."""
@@ -43,7 +45,8 @@ The same command again finds finished runs and goes on with unfinished ones."""
 def command(
     context: typer.Context,
     estimator: Annotated[
-        list[str], typer.Option("--estimator", "-e", help="Names, 'module:Class', or 'all'. Several may follow.")
+        list[str],
+        typer.Option("--estimator", "-e", help="Names, 'module:Class' or 'all'; NAME=SEEDS overrides --seeds."),
     ],
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     space: Annotated[str, typer.Option(help="Search space.")] = "nasbench201",
@@ -95,9 +98,9 @@ def command(
     )
     configs: list[RunConfig] = []
     chosen = list(ESTIMATORS) if names == ["all"] else names
-    values = share_settings(parse_settings(setting or []), chosen)
-    for name in chosen:
-        repeats = 1 if ESTIMATORS.resolve(name).deterministic else seeds
+    repeats = dict(seeds_of(entry, seeds) for entry in chosen)
+    values = share_settings(parse_settings(setting or []), list(repeats))
+    for name, count in repeats.items():
         configs += [
             resolve(
                 name, seed=seed, preset=preset, space=space, truth=truth, truth_path=truth_path,
@@ -105,11 +108,21 @@ def command(
                 image_size=image_size, train=train, validation=validation, channels=channels, cells=cells,
                 passes=passes, curve_points=curve_points, curve_pool=curve_pool,
             )
-            for seed in range(first_seed, first_seed + repeats)
+            for seed in range(first_seed, first_seed + count)
         ]  # fmt: skip
     with progress(len(configs), quiet=quiet) as listener:
         outcomes = run_all(configs, settings, listener, workers=workers)
     finish(outcomes, as_json=as_json, quiet=quiet)
+
+
+def seeds_of(entry: str, seeds: int) -> tuple[str, int]:
+    """Return name and number of seeds of 'NAME' or 'NAME=SEEDS'; one seed is enough where chance plays no part."""
+    name, given, count = entry.partition("=")
+    if given and not (count.isdecimal() and int(count) >= 1):
+        raise SupertauError(f"--estimator '{entry}': expected NAME=SEEDS with at least one seed, e.g. {name}=3.")
+    if ESTIMATORS.resolve(name).deterministic:
+        return name, 1
+    return name, int(count) if given else seeds
 
 
 def share_settings(values: dict[str, Any], estimators: list[str]) -> dict[str, dict[str, Any]]:

@@ -93,7 +93,7 @@ class Probe(Estimator):
 
     trains = False
     role = "zero_cost"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"batch": 32}, "smoke": {"batch": 8}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"batch": 16}, "smoke": {"batch": 8}}
 
     def start(self, problem: Problem) -> None:
         """Draw the batch and, with shared_init, initialise the supernet: both seeded by the problem."""

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which two seeds of spos, and the references, have been run."""
     where = tmp_path_factory.mktemp("cli")
     done = supertau(
-        "run", "--estimator", "spos", "params", "random", "--seeds", "2", *SMALL,
+        "run", "--estimator", "spos", "params", "random=2", "--seeds", "2", *SMALL,
         "--set", "bn=batch,recalibrated", "--set", "scoring_images=32", folder=where,
     )  # fmt: skip
     assert done.stdout == "", "progress and remarks belong on standard error"
@@ -120,6 +120,7 @@ def test_list_shows_everything_and_as_json(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["run", "--estimator", "spos=none"], "expected NAME=SEEDS"),
         (["run", "--estimator", "spoos"], "Did you mean 'spos'"),
         (["run", "--estimator", "spos", "--space", "nasbench20"], "Did you mean 'nasbench201'"),
         (["run", "--estimator", "spos", "--preset", "quik"], "Did you mean 'quick'"),

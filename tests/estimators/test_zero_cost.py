@@ -328,7 +328,7 @@ def test_no_image_comes_twice():
 def test_registered_and_configured(name, cls):
     assert ESTIMATORS.get(name) is cls
     assert not cls.trains
-    assert cls.configured("quick").config.batch == 32
+    assert cls.configured("quick").config.batch == 16
     assert cls().config.batch == (128 if cls is Naswot else 64)
     with pytest.raises(NotFitted):
         cls().score([MIXED])

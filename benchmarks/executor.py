@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from benchmarks.config import RunConfig
 from benchmarks.events import Event, Listener
@@ -103,8 +102,3 @@ def _carry_out(config: RunConfig, settings: Settings, listener: Listener, stoppi
     message = f"the process {reason} in phase '{last.phase}'; run again to go on. {tail}".strip()
     listener(Event(config.run_id, "error", text=message))
     return Outcome(config, held, "error", message)
-
-
-def results_folder(path: Path | None) -> Path:
-    """Return the results folder: what was asked for, else results/local below the present folder."""
-    return path or Path("results/local")

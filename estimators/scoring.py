@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from estimators.augment import normalise
+from estimators.batch_norm import BatchStatistics, Inherited, Recalibrated, Rule, evaluating, ruled
 from estimators.estimator import Floats
 from estimators.problem import ImageSet, Problem
 from search_spaces.errors import SupertauError, unknown
@@ -28,6 +27,9 @@ offered only to show what it costs (tau about .05 in the published logs of Angle
 accuracy on our `standard` supernet, C=8, N=1, where the other modes reach .46).
 """
 BN_MODES: tuple[str, ...] = get_args(BNMode)
+
+GROUP = 32
+"""Sub-networks run together. Memory grows with it, and what they share of the first cell."""
 
 
 @dataclass(frozen=True)
@@ -58,47 +60,6 @@ class Scoring:
     def columns(self) -> tuple[str, ...]:
         """Return the names of the score columns."""
         return tuple(f"{kind}@{mode}" for mode in self.bn for kind in ("accuracy", "neg_loss"))
-
-
-def batch_norms(modules: Iterator[nn.Module]) -> list[nn.BatchNorm2d]:
-    """Return the batch norms among modules."""
-    return [module for module in modules if isinstance(module, nn.BatchNorm2d)]
-
-
-@contextmanager
-def borrowed_batch_norms(supernet: nn.Module) -> Iterator[None]:
-    """Put every batch norm back afterwards as it was: flags, momentum and running statistics.
-
-    Scoring must leave no trace: it also happens in the middle of training.
-    """
-    norms = batch_norms(supernet.modules())
-    was_training = supernet.training
-    held = [(n, n.training, n.track_running_stats, n.momentum, [b.clone() for b in n.buffers()]) for n in norms]
-    supernet.eval()
-    try:
-        yield
-    finally:
-        supernet.train(was_training)
-        for norm, training, track, momentum, buffers in held:
-            norm.training, norm.track_running_stats, norm.momentum = training, track, momentum
-            for buffer, value in zip(norm.buffers(), buffers, strict=True):
-                buffer.copy_(value)
-
-
-@torch.no_grad()
-def recalibrate(supernet: Supernet, architecture: Architecture, batches: Sequence[torch.Tensor]) -> None:
-    """Reset a sub-network's batch norms and set them to the plain average of the batches' means and variances.
-
-    An exponential average would keep 0.9^K of the reset values after K batches.
-    """
-    norms = batch_norms(supernet.path_modules(architecture))
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum, norm.training, norm.track_running_stats = None, True, True
-    for images in batches:
-        supernet(images, architecture)
-    for norm in norms:
-        norm.training = False
 
 
 def even_batches(images: ImageSet, count: int, batch_size: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -135,30 +96,39 @@ class PathScorer:
         """Return accuracy (percent) and negative mean cross-entropy per mode, each of shape (N,)."""
         device = self.batches[0].device
         columns = {name: torch.zeros(len(architectures), device=device) for name in self.scoring.columns()}
-        with torch.inference_mode(), borrowed_batch_norms(self.supernet):
-            # Inherited first: recalibration overwrites the running statistics that it reads.
-            if "inherited" in self.scoring.bn:
-                self._mode(architectures, "inherited", columns)
-            if "batch" in self.scoring.bn:
-                for norm in batch_norms(self.supernet.modules()):
-                    norm.training, norm.track_running_stats = True, False
-                self._mode(architectures, "batch", columns)
-            if "recalibrated" in self.scoring.bn:
-                for norm in batch_norms(self.supernet.modules()):
-                    norm.training, norm.track_running_stats = False, True
-                self._mode(architectures, "recalibrated", columns)
+        # Neighbours in lexicographic order have their first decisions, hence their first operations, in common.
+        order = sorted(range(len(architectures)), key=lambda row: architectures[row])
+        with torch.inference_mode(), evaluating(self.supernet):
+            for start in range(0, len(order), GROUP):
+                rows = order[start : start + GROUP]
+                group = [architectures[row] for row in rows]
+                for mode in self.scoring.bn:
+                    accuracy, neg_loss = self._score_group(group, mode)
+                    columns[f"accuracy@{mode}"][rows] = accuracy
+                    columns[f"neg_loss@{mode}"][rows] = neg_loss
         return {name: np.asarray(values.cpu().double().numpy()) for name, values in columns.items()}
 
-    def _mode(self, architectures: Sequence[Architecture], mode: str, columns: dict[str, torch.Tensor]) -> None:
-        accuracy, neg_loss = columns[f"accuracy@{mode}"], columns[f"neg_loss@{mode}"]
-        for row, architecture in enumerate(architectures):
-            if mode == "recalibrated":
-                recalibrate(self.supernet, architecture, self.calibration)
-                self.images_scored += self.scoring.calibration_images
+    def _score_group(self, group: Sequence[Architecture], mode: str) -> tuple[torch.Tensor, torch.Tensor]:
+        rule: Rule
+        if mode == "recalibrated":
+            rule = Recalibrated()
+            with ruled(self.supernet, rule):
+                for images in self.calibration:
+                    rule.next_batch(len(images), collecting=True)
+                    self.supernet.forward_many(images, group)
+            self.images_scored += self.scoring.calibration_images * len(group)
+        else:
+            rule = Inherited() if mode == "inherited" else BatchStatistics()
+        accuracy = torch.zeros(len(group), device=self.batches[0].device)
+        neg_loss = torch.zeros_like(accuracy)
+        with ruled(self.supernet, rule):
             for images, labels in zip(self.batches, self.labels, strict=True):
-                logits = self.supernet(images, architecture)
-                neg_loss[row] -= functional.cross_entropy(logits, labels, reduction="sum")
-                accuracy[row] += (logits.argmax(1) == labels).sum()
-            self.images_scored += self._count
-        accuracy.mul_(100 / self._count)
-        neg_loss.div_(self._count)
+                if isinstance(rule, Recalibrated):
+                    rule.next_batch(len(images), collecting=False)
+                rule.images = len(images)
+                logits = self.supernet.forward_many(images, group)
+                chosen = functional.log_softmax(logits, 2).gather(2, labels.expand(len(group), -1)[..., None])
+                neg_loss += chosen.sum((1, 2))
+                accuracy += (logits.argmax(2) == labels).sum(1)
+        self.images_scored += self._count * len(group)
+        return accuracy.mul_(100 / self._count), neg_loss.div_(self._count)

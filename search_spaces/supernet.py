@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -14,13 +14,29 @@ from search_spaces.space import Architecture
 class Supernet(nn.Module, ABC):
     """A network that holds every architecture of a space: ``supernet(images, architecture)`` gives logits.
 
-    images: (B, image_channels, S, S) float, any memory format; logits: (B, classes). A batch-norm layer that tracks
-    statistics is a ``nn.BatchNorm2d``; how its statistics are used when scoring is the scorer's business.
+    images: (B, image_channels, S, S) float, any memory format; logits: (B, classes). Every batch norm is a
+    ``nn.BatchNorm2d``; how its statistics are used when scoring is the scorer's business.
     """
 
+    classifier: nn.Linear
+    """Maps features to logits."""
+
     @abstractmethod
+    def features(self, images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
+        """Return what enters the classifier: (B, classifier.in_features)."""
+
     def forward(self, images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
         """Return the logits of one sub-network."""
+        logits: torch.Tensor = self.classifier(self.features(images, architecture))
+        return logits
+
+    def forward_many(self, images: torch.Tensor, architectures: Sequence[Architecture]) -> torch.Tensor:
+        """Return the logits of several sub-networks, (N, B, classes): the same numbers as one by one.
+
+        Override it where sub-networks have work in common. A module may then see the images of several sub-networks
+        stacked along the first axis, a whole B of them for each.
+        """
+        return torch.stack([self(images, architecture) for architecture in architectures])
 
     @abstractmethod
     def path_modules(self, architecture: Architecture) -> Iterator[nn.Module]:
@@ -31,6 +47,13 @@ class Supernet(nn.Module, ABC):
         return [p for module in self.path_modules(architecture) for p in module.parameters(recurse=False)]
 
 
+def run_stacked(module: nn.Module, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Run a module once on several inputs (B, C, H, W) stacked along the first axis; return the outputs apart."""
+    if len(states) == 1:
+        return [module(states[0])]
+    return list(module(torch.cat(list(states))).split(len(states[0])))
+
+
 class Sharing(nn.Module, ABC):
     """Owns the parameters of one cell's operations and lends them to edges.
 
@@ -39,8 +62,13 @@ class Sharing(nn.Module, ABC):
     """
 
     @abstractmethod
-    def operation(self, edge: int, option: int) -> nn.Module:
-        """Return the module that runs an option on an edge."""
+    def operation(self, architecture: Architecture, edge: int) -> nn.Module:
+        """Return the module that runs an edge of an architecture when it is scored or trained alone."""
+
+    def run(self, architecture: Architecture, edge: int, state: torch.Tensor) -> torch.Tensor:
+        """Return the output of an edge in training; a scheme that learns its assignment mixes modules here."""
+        output: torch.Tensor = self.operation(architecture, edge)(state)
+        return output
 
 
 class ShareByPosition(Sharing):
@@ -54,7 +82,7 @@ class ShareByPosition(Sharing):
         super().__init__()
         self.edges = nn.ModuleList(nn.ModuleDict({str(o): make(o) for o in held}) for held in options)
 
-    def operation(self, edge: int, option: int) -> nn.Module:
+    def operation(self, architecture: Architecture, edge: int) -> nn.Module:
         held = self.edges[edge]
         assert isinstance(held, nn.ModuleDict)
-        return held[str(option)]
+        return held[str(architecture[edge])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ from search_spaces.nasbench201.canonical import (
     used_edges,
 )
 from search_spaces.space import Architecture, NetworkConfig
-from search_spaces.supernet import ShareByPosition, Sharing, Supernet
+from search_spaces.supernet import ShareByPosition, Sharing, Supernet, run_stacked
 
 
 class ReLUConvBN(nn.Sequential):
@@ -62,17 +62,72 @@ class Cell(nn.Module):
             state = nodes[source] if nodes[source] is not None else torch.zeros_like(images)
             assert state is not None
             option = architecture[edge]
-            output = state if option == SKIP else self.sharing.operation(edge, option)(state)
+            output = state if option == SKIP else self.sharing.run(architecture, edge, state)
             held = nodes[target]
             nodes[target] = output if held is None else held + output
         output = nodes[OUTPUT]
         return torch.zeros_like(images) if output is None else output
 
+    def forward_many(
+        self, states: Sequence[torch.Tensor], rows: Sequence[int], architectures: Sequence[Architecture]
+    ) -> tuple[list[torch.Tensor], list[int]]:
+        """Return the distinct outputs of several cells, and for each cell which of them is its own.
+
+        states: the distinct inputs; rows: which of them enters each cell. Nothing is computed twice: one input of one
+        module is run once however many cells contain it, and all inputs of a module are run in one go.
+        """
+        held = list(states)
+        zero = len(held)  # what a node is that only `none` edges enter
+        held.append(torch.zeros_like(states[0]))
+        nodes = [[row, zero, zero, zero] for row in rows]
+        for node in range(1, OUTPUT + 1):
+            terms: list[tuple[tuple[nn.Module | None, int], ...]] = []
+            for cell, architecture in zip(nodes, architectures, strict=True):
+                entering = (edge for edge in used_edges(architecture) if EDGES[edge][1] == node)
+                terms.append(
+                    tuple(
+                        (
+                            None if architecture[edge] == SKIP else self.sharing.operation(architecture, edge),
+                            cell[EDGES[edge][0]],
+                        )
+                        for edge in entering
+                    )
+                )
+            outputs = self._outputs(held, terms)
+            sums: dict[tuple[tuple[nn.Module | None, int], ...], int] = {(): zero}
+            for cell, entering_terms in zip(nodes, terms, strict=True):
+                if entering_terms not in sums:
+                    total = outputs[entering_terms[0]]
+                    for term in entering_terms[1:]:
+                        total = total + outputs[term]
+                    sums[entering_terms] = len(held)
+                    held.append(total)
+                cell[node] = sums[entering_terms]
+        last = list(dict.fromkeys(cell[OUTPUT] for cell in nodes))
+        return [held[at] for at in last], [last.index(cell[OUTPUT]) for cell in nodes]
+
+    @staticmethod
+    def _outputs(
+        held: list[torch.Tensor], terms: list[tuple[tuple[nn.Module | None, int], ...]]
+    ) -> dict[tuple[nn.Module | None, int], torch.Tensor]:
+        """Return the output of every distinct pair of module (None: identity) and input."""
+        work: dict[nn.Module | None, list[int]] = {}
+        for module, source in dict.fromkeys(term for entering in terms for term in entering):
+            work.setdefault(module, []).append(source)
+        outputs = {}
+        for module, sources in work.items():
+            inputs = [held[source] for source in sources]
+            results = inputs if module is None else run_stacked(module, inputs)
+            outputs.update({(module, source): result for source, result in zip(sources, results, strict=True)})
+        return outputs
+
     def path(self, architecture: Architecture) -> Iterator[nn.Module]:
-        """Yield the leaf modules that a cell runs."""
-        for edge in used_edges(architecture):
-            if architecture[edge] != SKIP:
-                yield from leaves(self.sharing.operation(edge, architecture[edge]))
+        """Yield the leaf modules that a cell runs, each once."""
+        operations = (
+            self.sharing.operation(architecture, edge) for edge in used_edges(architecture) if architecture[edge] != SKIP
+        )
+        for operation in dict.fromkeys(operations):  # a scheme may lend one module to several edges
+            yield from leaves(operation)
 
 
 class Reduction(nn.Module):
@@ -136,12 +191,22 @@ class NASBench201Supernet(Supernet):
         self.classifier = nn.Linear(width, config.classes)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
+    def features(self, images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
         state = self.stem(images)
         for layer in self.layers:
             state = layer(state, architecture) if isinstance(layer, Cell) else layer(state)
-        logits: torch.Tensor = self.classifier(self.head(state))
-        return logits
+        features: torch.Tensor = self.head(state)
+        return features
+
+    def forward_many(self, images: torch.Tensor, architectures: Sequence[Architecture]) -> torch.Tensor:
+        states, rows = [self.stem(images)], [0] * len(architectures)
+        for layer in self.layers:
+            if isinstance(layer, Cell):
+                states, rows = layer.forward_many(states, rows, architectures)
+            else:
+                states = run_stacked(layer, states)
+        logits = [self.classifier(features) for features in run_stacked(self.head, states)]
+        return torch.stack([logits[row] for row in rows])
 
     def path_modules(self, architecture: Architecture) -> Iterator[nn.Module]:
         yield from leaves(self.stem)

@@ -13,15 +13,8 @@ from torch import nn
 from estimators.augment import normalise
 from estimators.generators import seeded_weights
 from estimators.problem import ImageSet
-from estimators.scoring import (
-    BN_MODES,
-    PathScorer,
-    Scoring,
-    batch_norms,
-    borrowed_batch_norms,
-    even_batches,
-    recalibrate,
-)
+from estimators.batch_norm import Recalibrated, ruled
+from estimators.scoring import BN_MODES, GROUP, PathScorer, Scoring, even_batches
 from search_spaces.errors import SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.space import NetworkConfig
@@ -37,6 +30,10 @@ CELLS = [
     (NONE,) * 6,
 ]
 SCORING = Scoring(bn=BN_MODES, batch_size=16, images=50, calibration_images=90, calibration_batch=32)
+
+
+def batch_norms(modules):
+    return [module for module in modules if isinstance(module, nn.BatchNorm2d)]
 
 
 @torch.enable_grad()
@@ -154,35 +151,24 @@ def test_recalibrated_is_the_plain_average_of_the_batches_statistics(problem, af
 def test_recalibration_is_cumulative_and_not_exponential(supernet, problem):
     """After a reset, an exponential average over 3 batches would keep 73% of the reset values."""
     calibration = images_of(problem.train, 90)[0].split(30)
-    averages = statistics(supernet, CELLS[0], calibration)
-    ours = copy.deepcopy(supernet).eval()
-    recalibrate(ours, CELLS[0], calibration)
+    plain = with_statistics(supernet, statistics(supernet, CELLS[0], calibration))
+    rule = Recalibrated()
+    with ruled(supernet, rule):
+        for images in calibration:
+            rule.next_batch(30, collecting=True)
+            supernet(images, CELLS[0])
+        rule.next_batch(50, collecting=False)
+        logits = supernet(images_of(problem.validation, 50)[0], CELLS[0])
+    torch.testing.assert_close(logits, plain(images_of(problem.validation, 50)[0], CELLS[0]), rtol=1e-4, atol=1e-4)
+
     exponential = copy.deepcopy(supernet).train()
     for norm in batch_norms(exponential.modules()):
         norm.reset_running_stats()
     for images in calibration:
         exponential(images, CELLS[0])
-    for name, (mean, variance) in averages.items():
-        norm, other = ours.get_submodule(name), exponential.get_submodule(name)
-        torch.testing.assert_close(norm.running_mean.double(), mean, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(norm.running_var.double(), variance, rtol=1e-4, atol=1e-5)
-        assert (other.running_var - norm.running_var).abs().max() > 0.05
-        assert not norm.training
-
-    batch = [images_of(problem.validation, 50)]
     scores = PathScorer(supernet, problem, scoring("recalibrated")).score(CELLS[:1])
-    _, wrong = judged(lambda x: exponential.eval()(x, CELLS[0]), batch)
+    _, wrong = judged(lambda x: exponential.eval()(x, CELLS[0]), [images_of(problem.validation, 50)])
     assert abs(scores["neg_loss@recalibrated"][0] - wrong) > 0.01
-
-
-def test_recalibration_does_not_touch_the_batch_norms_of_other_paths(supernet, problem):
-    before = {n: v.clone() for n, v in supernet.state_dict().items()}
-    recalibrate(supernet, CELLS[1], [images_of(problem.train, 32)[0]])
-    path = set(supernet.path_modules(CELLS[1]))
-    for name, module in supernet.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            same = torch.equal(module.running_var, before[f"{name}.running_var"])
-            assert same != (module in path)
 
 
 def test_the_modes_differ(supernet, problem):
@@ -203,6 +189,18 @@ def test_columns_their_order_and_form(supernet, problem):
     for name in names[::2]:
         assert ((scores[name] >= 0) & (scores[name] <= 100)).all()
     assert all((scores[name] < 0).all() for name in names[1::2])
+
+
+@pytest.mark.parametrize("mode", BN_MODES)
+def test_more_than_a_group_scores_as_one_by_one(supernet, problem, mode):
+    """Sub-networks of a group share what they have in common; every number stays the same."""
+    rng = np.random.default_rng(3)
+    cells = [SPACE.sample(rng) for _ in range(GROUP + 9)]
+    scorer = PathScorer(supernet, problem, scoring(mode))
+    together = scorer.score(cells)
+    for row, cell in enumerate(cells):
+        for name, value in scorer.score([cell]).items():
+            assert value[0] == together[name][row]
 
 
 def test_no_architectures_give_empty_columns(supernet, problem):
@@ -307,24 +305,14 @@ def test_training_goes_on_after_scoring_as_if_nothing_had_happened(supernet, pro
     assert_same_trace(trace(supernet), trace(other))
 
 
-@torch.no_grad()
-def test_batch_and_inherited_never_write_running_statistics(supernet, problem):
-    for mode in ("batch", "inherited"):
-        scorer = PathScorer(supernet, problem, scoring(mode))
-        before = {n: v.clone() for n, v in supernet.state_dict().items()}
-        seen = []
-        supernet.register_forward_hook(
-            lambda net, _inputs, _output, before=before, seen=seen: seen.append(
-                all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-            )
-        )
-        scorer.score(CELLS)
-        assert seen.count(True) == len(seen) >= len(CELLS) * 4
-
-
-def test_borrowed_batch_norms_are_in_eval_mode(supernet):
-    with borrowed_batch_norms(supernet):
-        assert not any(module.training for module in supernet.modules())
+def test_a_rule_lasts_as_long_as_its_block(supernet, problem):
+    images = images_of(problem.validation, 50)[0]
+    plain = supernet.eval()(images, CELLS[0])
+    rule = Recalibrated()
+    with pytest.raises(ZeroDivisionError), ruled(supernet, rule):
+        rule.next_batch(50, collecting=False)
+        supernet(images, CELLS[0])  # nothing collected yet
+    assert torch.equal(supernet(images, CELLS[0]), plain)
 
 
 # --- the images -----------------------------------------------------------------------------------------------------
@@ -344,16 +332,14 @@ def test_even_batches_are_in_order_and_of_nearly_equal_size(count, size):
     torch.testing.assert_close(torch.cat(parts), normalise(images[:count], (0.1, 0.2), (0.5, 0.4)))
 
 
-def test_every_architecture_sees_the_same_images_unchanged(supernet, problem):
+def test_every_group_sees_the_same_images_unchanged(supernet, problem):
     scorer = PathScorer(supernet, problem, scoring("recalibrated", "batch"))
     seen = []
-    supernet.register_forward_pre_hook(lambda _m, inputs: seen.append((inputs[1], inputs[0].clone())))
+    supernet.stem.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].clone()))
     scorer.score(CELLS[:3])
     validation, training = images_of(problem.validation, 50)[0], images_of(problem.train, 90)[0]
-    for cell in CELLS[:3]:
-        images = torch.cat([batch for architecture, batch in seen if architecture == cell])
-        torch.testing.assert_close(images, torch.cat([validation, training, validation]))
-    assert len(seen) == 3 * (4 + 3 + 4)
+    torch.testing.assert_close(torch.cat(seen), torch.cat([training, validation, validation]))
+    assert len(seen) == 3 + 4 + 4
 
 
 def test_all_validation_images_by_default(supernet, problem):
@@ -364,11 +350,9 @@ def test_all_validation_images_by_default(supernet, problem):
 @pytest.mark.parametrize(("modes", "per_cell"), [(("batch",), 50), (("recalibrated",), 140), (BN_MODES, 240)])
 def test_images_run_are_counted(supernet, problem, modes, per_cell):
     scorer = PathScorer(supernet, problem, scoring(*modes))
-    ran = []
-    supernet.register_forward_pre_hook(lambda _m, inputs: ran.append(len(inputs[0])))
     scorer.score(CELLS)
     scorer.score(CELLS[:2])
-    assert scorer.images_scored == sum(ran) == per_cell * 8
+    assert scorer.images_scored == per_cell * 8
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """NAS-Bench-201 networks: parity with the published costs, and a supernet's path against the stand-alone network."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -222,9 +223,9 @@ class NaiveCell(nn.Module):
             state = torch.zeros_like(images)
             for edge, (source, target) in enumerate(EDGES):
                 if target == node:
-                    option = architecture[edge]
-                    dead = option == NONE
-                    state = state + (0 * nodes[source] if dead else self.sharing.operation(edge, option)(nodes[source]))
+                    dead = architecture[edge] == NONE
+                    operation = None if dead else self.sharing.operation(architecture, edge)
+                    state = state + (0 * nodes[source] if operation is None else operation(nodes[source]))
             nodes.append(state)
         return nodes[3]
 
@@ -380,7 +381,8 @@ def test_the_empty_cell_is_a_classifier_without_an_image():
 def test_every_edge_of_every_cell_owns_its_weights():
     body = supernet(TINY_TWO)
     cells = [layer for layer in body.layers if isinstance(layer, Cell)]
-    held = [cell.sharing.operation(edge, option) for cell in cells for edge in range(6) for option in (CONV1, CONV3)]
+    full = [(option,) * 6 for option in (CONV1, CONV3)]
+    held = [cell.sharing.operation(whole, edge) for cell in cells for edge in range(6) for whole in full]
     assert len({id(module) for module in held}) == 6 * 6 * 2
 
 
@@ -391,8 +393,8 @@ def test_another_sharing_scheme_fits_the_same_network():
         def __init__(self, options, make):
             super().__init__(options[:1], make)
 
-        def operation(self, edge, option):
-            return super().operation(0, option)
+        def operation(self, architecture, edge):
+            return self.edges[0][str(architecture[edge])]
 
     body = NASBench201Supernet(TINY, sharing=ShareByOption)
     kept = SPACE.supernet(TINY)
@@ -400,3 +402,32 @@ def test_another_sharing_scheme_fits_the_same_network():
     cell_weights, shared = (sum(p.numel() for p in net.parameters()) - empty for net in (kept, body))
     assert cell_weights == 6 * shared
     assert body(noise(TINY), BY_NAME["all conv3"]).shape == (6, 10)
+    once = list(body.path_modules(BY_NAME["all conv3"]))
+    assert len(once) == len(set(once))
+
+
+# --- several cells at once ------------------------------------------------------------------------------------------
+
+
+def test_many_cells_at_once_give_the_logits_of_each_alone():
+    body = supernet(TINY_TWO, affine=True).eval()
+    architectures = [*SAMPLE, *DISCONNECTED, NOTHING, SAMPLE[0]]
+    images = noise(TINY_TWO)
+    with torch.no_grad():
+        together = body.forward_many(images, architectures)
+        for logits, architecture in zip(together, architectures, strict=True):
+            torch.testing.assert_close(logits, body(images, architecture), rtol=1e-5, atol=1e-5)
+
+
+def test_what_cells_have_in_common_is_computed_once():
+    """All 125 cells with the same first three operations: the first cell runs each distinct operation once."""
+    body = supernet(TINY)
+    rows = []
+    for layer in body.layers[0].sharing.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _m, inputs, _o: rows.append(len(inputs[0]) // 6))
+    cells = [(CONV3, CONV3, CONV3, *rest) for rest in itertools.product((SKIP, CONV1, CONV3), repeat=3)]
+    with torch.no_grad():
+        body.forward_many(noise(TINY), cells)
+    # Node 1: one; node 2: two; node 3: two convolutions on each of three edges.
+    assert rows == [1] * 9

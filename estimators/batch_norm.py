@@ -1,0 +1,112 @@
+"""Where batch norms take their statistics from while sub-networks are scored, as rules that leave no trace.
+
+A rule stands in for the forward of every batch norm of a supernet for as long as `ruled` lasts. Its input may stack the
+images of several sub-networks along the first axis; each keeps statistics of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Rule(ABC):
+    """Normalises the input of a batch norm.
+
+    images: how many rows of the input belong to one sub-network, set before each forward.
+    """
+
+    images: int
+
+    @abstractmethod
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        """Return the normalised states, (R * images, C, H, W)."""
+
+
+class Inherited(Rule):
+    """The running statistics that training left, mixed over all sub-networks."""
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        return functional.batch_norm(
+            states, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
+        )
+
+
+class BatchStatistics(Rule):
+    """The statistics of the very batch, each sub-network's its own."""
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        return _joined(
+            functional.batch_norm(part, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+            for part in states.split(self.images)
+        )
+
+
+class Recalibrated(Rule):
+    """The plain average of batch statistics over calibration batches: first `collecting`, then applied.
+
+    An exponential average over K batches would keep 0.9^K of the values it starts from. The statistics of one group
+    of sub-networks are held, in the order in which its batch norms run, which is the same for every batch.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
+        self._call = self._batches = 0
+        self._collecting = True
+
+    def next_batch(self, images: int, *, collecting: bool) -> None:
+        """Say how many images come next, and whether they calibrate or are judged."""
+        self.images, self._collecting, self._call = images, collecting, 0
+        self._batches += collecting
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        parts = states.split(self.images)
+        if self._call == len(self._held):
+            size = states.shape[1]
+            self._held.append([(states.new_zeros(size), states.new_ones(size)) for _ in parts])
+        held = self._held[self._call]
+        self._call += 1
+        # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
+        return _joined(
+            functional.batch_norm(
+                part, mean, variance, norm.weight, norm.bias,
+                training=self._collecting, momentum=1 / self._batches, eps=norm.eps,
+            )
+            for part, (mean, variance) in zip(parts, held, strict=True)
+        )  # fmt: skip
+
+
+def _joined(parts: Iterator[torch.Tensor]) -> torch.Tensor:
+    first, *others = parts
+    return torch.cat([first, *others]) if others else first
+
+
+@contextmanager
+def ruled(network: nn.Module, rule: Rule) -> Iterator[None]:
+    """Let a rule stand in for every ``nn.BatchNorm2d`` of a network."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.forward = partial(rule, norm)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode (dropout; batch norms follow a rule), and every module back afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-STREAMS = ("weights", "order", "paths", "augmentation", "subset", "batch")
+STREAMS = ("weights", "order", "paths", "augmentation", "subset", "batch", "search", "probe", "predictor", "gate")
 """Purposes; the position in this tuple enters the seed, so new ones go to the end."""
 
 

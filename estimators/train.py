@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,12 @@ CHECK_EVERY = 50
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Stochastic gradient descent, cosine schedule; clip bounds the global L2 norm of the gradient, 0 for none."""
+    """Stochastic gradient descent with a cosine schedule.
+
+    clip: bound of the global L2 norm of the gradient, 0 for none. accumulate: steps whose gradients are summed before
+    the optimiser moves; the clip then holds for their mean. skip_zero_gradients: leave parameters whose gradient is
+    zero everywhere out of the update, as those that have none.
+    """
 
     batch_size: int
     learning_rate: float
@@ -35,6 +40,8 @@ class Optimisation:
     nesterov: bool
     weight_decay: float
     clip: float
+    accumulate: int = 1
+    skip_zero_gradients: bool = False
 
     def rate(self, step: int, total: int) -> float:
         """Return the learning rate of a step in range(total): cosine from the first value to the final one."""
@@ -78,62 +85,120 @@ class TrainingLoop:
 
     Only parameters that the objective used receive a gradient; the others have none (not zero), so neither weight
     decay nor momentum moves them.
+
+    parameters: what SGD updates, as torch.optim.SGD takes it: parameters, or groups whose option `scale` multiplies
+    the learning rate. companions: optimisers of other parameters, zeroed and stepped along with SGD, their learning
+    rates their own; the clip covers theirs too. passes_per_image: what a step costs per image of its batch, in passes
+    forward and backward (a forward alone is a third). before_step: called with step and total before each step, in a
+    consistent state. purpose: name of the random stream that orders the images.
     """
 
     def __init__(
         self,
-        parameters: Iterable[torch.nn.Parameter],
+        parameters: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
         problem: Problem,
         objective: Objective,
         optimisation: Optimisation,
+        *,
+        companions: Sequence[torch.optim.Optimizer] = (),
+        passes_per_image: float = 1.0,
+        before_step: Callable[[int, int], None] | None = None,
+        purpose: str = "order",
     ) -> None:
         self.problem, self.objective, self.optimisation = problem, objective, optimisation
-        self.parameters = list(parameters)
-        self.batches = Batches(len(problem.train), optimisation.batch_size, torch_stream(problem.seed, "order"))
+        self.passes_per_image, self.before_step = passes_per_image, before_step
+        self.schedule: Callable[[int, int], float] = optimisation.rate
+        self.batches = Batches(len(problem.train), optimisation.batch_size, torch_stream(problem.seed, purpose))
         self.optimiser = torch.optim.SGD(
-            self.parameters,
+            parameters,
             lr=optimisation.learning_rate,
             momentum=optimisation.momentum,
             nesterov=optimisation.nesterov,
             weight_decay=optimisation.weight_decay,
             foreach=True,
         )
+        self.companions = list(companions)
         self.step = 0
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Everything that steps update."""
+        optimisers = (self.optimiser, *self.companions)
+        return [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
 
     @property
     def images_seen(self) -> int:
         """Training images run forward and backward so far."""
-        return self.step * self.optimisation.batch_size
+        return round(self.step * self.optimisation.batch_size * self.passes_per_image)
 
-    def run(self, estimator: Estimator, total: int, monitor: Monitor) -> None:
-        """Train from the present step to `total`; raise Diverged when the loss is not finite."""
+    def steps(self, passes: int) -> int:
+        """Return how many steps fit into a number of passes."""
+        return int(passes / (self.optimisation.batch_size * self.passes_per_image))
+
+    def run(
+        self, estimator: Estimator, total: int, monitor: Monitor, *, before: int = 0, overall: int | None = None
+    ) -> None:
+        """Train from the present step to `total`; raise Diverged when the loss is not finite.
+
+        before, overall: steps of earlier loops and of all loops, for the report when this is one of several.
+        """
         images, labels = self.problem.train.images, self.problem.train.labels
         watch_each = images.device.type == "cpu"
         while self.step < total:
-            rate = self.optimisation.rate(self.step, total)
+            if self.before_step is not None:
+                self.before_step(self.step, total)
+            rate = self.schedule(self.step, total)
             for group in self.optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("scale", 1.0)
             rows = self.batches.next().to(images.device, non_blocking=True)
+            if self.step % self.optimisation.accumulate == 0:
+                for optimiser in (self.optimiser, *self.companions):
+                    optimiser.zero_grad(set_to_none=True)
             loss = self.objective(images[rows], labels[rows])
-            self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            if self.optimisation.clip:
-                used = [p for p in self.parameters if p.grad is not None]
-                torch.nn.utils.clip_grad_norm_(used, self.optimisation.clip, foreach=True)
-            self.optimiser.step()
             self.step += 1
+            if self.step % self.optimisation.accumulate == 0:
+                self._update()
             if watch_each or self.step % CHECK_EVERY == 0 or self.step == total:
                 value = loss.item()
                 if not math.isfinite(value):
-                    raise Diverged(self.step, rate, value)
-            monitor.after_step(estimator, self.step, total, loss.detach(), rate)
+                    raise Diverged(before + self.step, rate, value)
+            monitor.after_step(estimator, before + self.step, overall or total, loss.detach(), rate)
+
+    def _update(self) -> None:
+        parameters = self.parameters
+        if self.optimisation.skip_zero_gradients:
+            for parameter in parameters:
+                if parameter.grad is not None and not parameter.grad.any():
+                    parameter.grad = None
+        if self.optimisation.clip:
+            used = [p for p in parameters if p.grad is not None]
+            torch.nn.utils.clip_grad_norm_(used, self.optimisation.clip * self.optimisation.accumulate, foreach=True)
+        for optimiser in (self.optimiser, *self.companions):
+            optimiser.step()
+
+    def restart_optimiser(self) -> None:
+        """Forget the momentum of everything that SGD updates."""
+        self.optimiser.state.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return step, order of batches and optimiser state (the parameters belong to the caller)."""
-        return {"step": self.step, "batches": self.batches.state_dict(), "optimiser": self.optimiser.state_dict()}
+        """Return step, order of batches, optimisers and a half-summed gradient (parameters belong to the caller)."""
+        halfway = self.step % self.optimisation.accumulate > 0
+        return {
+            "step": self.step,
+            "batches": self.batches.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "companions": [optimiser.state_dict() for optimiser in self.companions],
+            "gradients": [p.grad for p in self.parameters] if halfway else [],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.step = state["step"]
         self.batches.load_state_dict(state["batches"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, held in zip(self.companions, state["companions"], strict=True):
+            optimiser.load_state_dict(held)
+        if state["gradients"]:
+            for parameter, gradient in zip(self.parameters, state["gradients"], strict=True):
+                parameter.grad = gradient

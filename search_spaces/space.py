@@ -7,7 +7,7 @@ space works with every estimator.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from search_spaces.supernet import Supernet
+    from search_spaces.supernet import MakeSharing, Supernet
     from search_spaces.truth import GroundTruth
 
 Architecture = tuple[int, ...]
@@ -53,6 +53,19 @@ class Cost:
 
     parameters: int
     macs: int
+
+
+@dataclass(frozen=True)
+class FlowGraph:
+    """The data flow of one kind of cell: what a graph encoder reads.
+
+    nodes: how many; inputs: those that hold the cell's inputs; edges: (source, target, option) in the order of the
+    cell's edges, option None where nothing flows.
+    """
+
+    nodes: int
+    inputs: tuple[int, ...]
+    edges: tuple[tuple[int, int, int | None], ...]
 
 
 class SearchSpace(ABC):
@@ -128,14 +141,54 @@ class SearchSpace(ABC):
         """Take each decision from either parent with probability one half."""
         return tuple(a if rng.random() < 0.5 else b for a, b in zip(one, two, strict=True))
 
+    # --- what particular methods ask --------------------------------------------------------------------------------
+    def disjoint_pair(self, rng: np.random.Generator) -> tuple[Architecture, Architecture]:
+        """Return two connected architectures that differ in every decision that has more than one option (Pi-NAS).
+
+        Each decision draws two options without replacement; a pair with a disconnected member is drawn again.
+        """
+        while True:
+            drawn = [rng.choice(count, size=min(2, count), replace=False) for count in self.choices]
+            one, two = (tuple(int(options[i]) for options in drawn) for i in (0, -1))
+            if self.is_connected(one) and self.is_connected(two):
+                return one, two
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of distinct tokens of `tokens`, which are range(vocabulary)."""
+        return max(self.choices)
+
+    def tokens(self, architecture: Architecture) -> tuple[int, ...]:
+        """Return an architecture as a sequence of tokens, the same length for all (NAO)."""
+        return architecture
+
+    def from_tokens(self, tokens: Sequence[int]) -> Architecture:
+        """Return the architecture of a complete sequence of allowed tokens."""
+        return tuple(int(token) for token in tokens)
+
+    def allowed_tokens(self, prefix: Sequence[int]) -> tuple[int, ...]:
+        """Return the tokens that may follow a prefix of a valid sequence."""
+        return tuple(range(self.choices[len(prefix)]))
+
+    def rewritten(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return another encoding of the same network where the space has a cheap one, else the same (NAO)."""
+        return architecture
+
+    def flow(self, architecture: Architecture) -> tuple[FlowGraph, ...]:
+        """Return the data flow of each kind of cell (CLOSE); raise SupertauError for a space without cells."""
+        raise SupertauError(f"{self.name} has no cells whose data flow could be encoded.")
+
     # --- networks ---------------------------------------------------------------------------------------------------
     @abstractmethod
     def cost(self, architecture: Architecture, config: NetworkConfig) -> Cost:
         """Return parameters and multiply-accumulates of the stand-alone network."""
 
     @abstractmethod
-    def supernet(self, config: NetworkConfig, *, affine: bool = False) -> Supernet:
-        """Return a supernet; affine says whether batch norms inside cells have weight and bias."""
+    def supernet(self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None) -> Supernet:
+        """Return a supernet; affine says whether batch norms inside cells have weight and bias.
+
+        sharing: makes the owner of one cell's parameters; None: every position owns its own.
+        """
 
     @abstractmethod
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:

@@ -71,6 +71,10 @@ class Sharing(nn.Module, ABC):
         return output
 
 
+MakeSharing = Callable[[list[list[int]], Callable[[int], nn.Module]], Sharing]
+"""From the options of each edge of a cell, and a maker of an option's module, to the owner of that cell's modules."""
+
+
 class ShareByPosition(Sharing):
     """The usual supernet: every edge of every cell owns one module per option.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ from search_spaces.nasbench201.canonical import (
     used_edges,
 )
 from search_spaces.space import Architecture, NetworkConfig
-from search_spaces.supernet import ShareByPosition, Sharing, Supernet, run_stacked
+from search_spaces.supernet import MakeSharing, ShareByPosition, Sharing, Supernet, run_stacked
 
 
 class ReLUConvBN(nn.Sequential):
@@ -65,8 +65,8 @@ class Cell(nn.Module):
             output = state if option == SKIP else self.sharing.run(architecture, edge, state)
             held = nodes[target]
             nodes[target] = output if held is None else held + output
-        output = nodes[OUTPUT]
-        return torch.zeros_like(images) if output is None else output
+        last = nodes[OUTPUT]
+        return torch.zeros_like(images) if last is None else last
 
     def forward_many(
         self, states: Sequence[torch.Tensor], rows: Sequence[int], architectures: Sequence[Architecture]
@@ -124,7 +124,9 @@ class Cell(nn.Module):
     def path(self, architecture: Architecture) -> Iterator[nn.Module]:
         """Yield the leaf modules that a cell runs, each once."""
         operations = (
-            self.sharing.operation(architecture, edge) for edge in used_edges(architecture) if architecture[edge] != SKIP
+            self.sharing.operation(architecture, edge)
+            for edge in used_edges(architecture)
+            if architecture[edge] != SKIP
         )
         for operation in dict.fromkeys(operations):  # a scheme may lend one module to several edges
             yield from leaves(operation)
@@ -167,7 +169,7 @@ class NASBench201Supernet(Supernet):
         *,
         affine: bool = False,
         options: list[list[int]] | None = None,
-        sharing: Callable[[list[list[int]], Callable[[int], nn.Module]], Sharing] = ShareByPosition,
+        sharing: MakeSharing = ShareByPosition,
     ) -> None:
         super().__init__()
         self.config = config

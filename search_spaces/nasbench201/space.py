@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from search_spaces.errors import InvalidArchitecture, nearest
 from search_spaces.nasbench201 import canonical
-from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, OPERATIONS
-from search_spaces.space import Architecture, Cost, NetworkConfig, SearchSpace
+from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, OPERATIONS
+from search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
     from search_spaces.nasbench201.network import NASBench201Supernet
+    from search_spaces.supernet import MakeSharing
     from search_spaces.truth import GroundTruth
 
 _TERM = re.compile(r"([a-z0-9_]+)~([0-2])")
@@ -112,11 +113,22 @@ class NASBench201(SearchSpace):
         parameters += 2 * width + width * config.classes + config.classes
         return Cost(parameters, macs + width * config.classes)
 
-    def supernet(self, config: NetworkConfig, *, affine: bool = False) -> NASBench201Supernet:
-        """Return the supernet that shares by position."""
-        from search_spaces.nasbench201.network import NASBench201Supernet
+    def flow(self, architecture: Architecture) -> tuple[FlowGraph, ...]:
+        """Return the data flow of the one kind of cell: four nodes, the first of which is the input."""
+        edges = (
+            (source, target, None if option == NONE else option)
+            for option, (source, target) in zip(architecture, EDGES, strict=True)
+        )
+        return (FlowGraph(4, (0,), tuple(edges)),)
 
-        return NASBench201Supernet(config, affine=affine)
+    def supernet(
+        self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None
+    ) -> NASBench201Supernet:
+        """Return the supernet; by default it shares by position."""
+        from search_spaces.nasbench201.network import NASBench201Supernet
+        from search_spaces.supernet import ShareByPosition
+
+        return NASBench201Supernet(config, affine=affine, sharing=sharing or ShareByPosition)
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the stand-alone network of a cell, batch norms affine."""

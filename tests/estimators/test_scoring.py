@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from estimators.augment import normalise
+from estimators.batch_norm import Recalibrated, ruled
 from estimators.generators import seeded_weights
 from estimators.problem import ImageSet
-from estimators.batch_norm import Recalibrated, ruled
 from estimators.scoring import BN_MODES, GROUP, PathScorer, Scoring, even_batches
 from search_spaces.errors import SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
@@ -309,9 +309,9 @@ def test_a_rule_lasts_as_long_as_its_block(supernet, problem):
     images = images_of(problem.validation, 50)[0]
     plain = supernet.eval()(images, CELLS[0])
     rule = Recalibrated()
-    with pytest.raises(ZeroDivisionError), ruled(supernet, rule):
-        rule.next_batch(50, collecting=False)
-        supernet(images, CELLS[0])  # nothing collected yet
+    rule.next_batch(50, collecting=False)
+    with pytest.raises(ZeroDivisionError), ruled(supernet, rule):  # nothing collected yet
+        supernet(images, CELLS[0])
     assert torch.equal(supernet(images, CELLS[0]), plain)
 
 

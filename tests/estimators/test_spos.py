@@ -13,7 +13,8 @@ from scipy import stats
 from estimators import ESTIMATORS, Budget, Monitor
 from estimators.augment import normalise
 from estimators.estimator import NotFitted
-from estimators.spos import SPOS, PathSampler
+from estimators.sampling import PathSampler
+from estimators.spos import SPOS
 from search_spaces.errors import SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
 

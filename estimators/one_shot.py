@@ -1,0 +1,153 @@
+"""What the one-shot estimators have in common: a supernet, one training loop, one scorer.
+
+A method is a subclass that says which loss a mini-batch gives (`objective`) and, where it has several phases, how they
+follow each other (`start`, `train`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from estimators.augment import augment, normalise
+from estimators.estimator import Budget, Estimator, Floats, Monitor
+from estimators.generators import seeded_weights, torch_stream
+from estimators.problem import Problem
+from estimators.scoring import PathScorer, Scoring
+from estimators.train import Optimisation, TrainingLoop
+from search_spaces.space import Architecture
+from search_spaces.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class OneShotConfig:
+    """Settings of a supernet's training and of its scoring; a method overrides what its source says otherwise."""
+
+    batch_size: int = 64  # NAS-Bench-201's one-shot baselines (AutoDL-Projects, RANDOM-NAS); SPOS: 1024 on ImageNet
+    learning_rate: float = 0.025  # as above; SPOS: 0.5 at batch 1024
+    final_learning_rate: float = 0.001  # as above; SPOS: 0
+    momentum: float = 0.9  # both
+    nesterov: bool = True  # AutoDL-Projects; SPOS: plain momentum
+    weight_decay: float = 5e-4  # AutoDL-Projects; SPOS: 4e-5
+    clip: float = 5.0  # AutoDL-Projects; SPOS: none (0)
+    label_smoothing: float = 0.0  # NAS-Bench-201 trains its ground truth without; SPOS: 0.1
+    affine: bool = False  # released code of SPOS: no weight and bias in the supernet's batch norms
+    augment: bool = True
+    bn: tuple[str, ...] = ("recalibrated", "batch")  # SPOS recalibrates; batch is what CLOSE's protocol uses
+    scoring_batch: int = 512  # our choice: large enough for batch statistics
+    scoring_images: int | None = None  # the whole held-out split: the authors of SPOS test all of it
+    calibration_images: int = 20480  # authors of SPOS: 20,000 images; 40 batches of 512
+    calibration_batch: int = 512
+
+
+SCORING_SETTINGS = ("bn", "scoring_batch", "scoring_images", "calibration_images", "calibration_batch")
+SCORING_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "standard": {"scoring_images": 500, "calibration_images": 512, "scoring_batch": 500},
+    "quick": {
+        "bn": ("batch",),
+        "scoring_batch": 128,
+        "scoring_images": 512,
+        "calibration_images": 256,
+        "calibration_batch": 256,
+    },
+    "smoke": {
+        "batch_size": 32,
+        "bn": ("batch", "recalibrated", "inherited"),
+        "scoring_batch": 32,
+        "scoring_images": 64,
+        "calibration_images": 64,
+        "calibration_batch": 32,
+    },
+}
+"""Values per preset that all one-shot estimators share, so that they are scored alike."""
+
+
+def one_shot_presets(**own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the shared values per preset with a method's own over them."""
+    return {name: {**shared, **own.get(name, {})} for name, shared in SCORING_PRESETS.items()}
+
+
+class OneShot(Estimator):
+    """Trains one weight-sharing supernet and scores its paths."""
+
+    scoring_settings = SCORING_SETTINGS
+    config: Any
+    supernet: Supernet
+    loop: TrainingLoop
+    scorer: PathScorer
+
+    def score_columns(self) -> tuple[str, ...]:
+        return self.scoring().columns()
+
+    def scoring(self) -> Scoring:
+        """Return how paths are scored."""
+        c = self.config
+        return Scoring(c.bn, c.scoring_batch, c.scoring_images, c.calibration_images, c.calibration_batch)
+
+    def optimisation(self) -> Optimisation:
+        """Return how the supernet is trained."""
+        c = self.config
+        return Optimisation(
+            c.batch_size, c.learning_rate, c.final_learning_rate, c.momentum, c.nesterov, c.weight_decay, c.clip
+        )
+
+    def start(self, problem: Problem) -> None:
+        super().start(problem)
+        self.supernet = self.build(problem)
+        self.augmentation = torch_stream(problem.seed, "augmentation", problem.device)
+        self.loop = TrainingLoop(self.supernet.parameters(), problem, self.objective, self.optimisation())
+        self.scorer = PathScorer(self.supernet, problem, self.scoring())
+
+    def build(self, problem: Problem) -> Supernet:
+        """Return a supernet with initial weights that the problem's seed decides."""
+        with seeded_weights(problem.seed):
+            return problem.space.supernet(problem.network, affine=self.config.affine).to(problem.device)
+
+    def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss of one mini-batch: images (B, C, S, S) uint8, labels (B,)."""
+        raise NotImplementedError
+
+    def inputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images as the supernet takes them in training: augmented and normalised."""
+        train = self.problem.train
+        if self.config.augment:
+            images = augment(images, train.augmentation, self.augmentation, train.mean)
+        return normalise(images, train.mean, train.std)
+
+    def train(self, budget: Budget, monitor: Monitor) -> None:
+        self.supernet.train()
+        self.loop.run(self, self.loop.steps(budget.passes), monitor)
+
+    def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
+        self.problem  # noqa: B018 - raises NotFitted
+        return self.scorer.score(architectures)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "supernet": self.supernet.state_dict(),
+            "loop": self.loop.state_dict(),
+            "augmentation": self.augmentation.get_state(),
+            "images_scored": self.scorer.images_scored,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.supernet.load_state_dict(state["supernet"])
+        self.loop.load_state_dict(state["loop"])
+        self.augmentation.set_state(state["augmentation"].cpu())
+        self.scorer.images_scored = state["images_scored"]
+
+    def cost(self) -> dict[str, float]:
+        if self._problem is None:
+            return super().cost()
+        return {
+            "train_images": self.loop.images_seen,
+            "score_images": self.scorer.images_scored,
+            "supernet_parameters": sum(p.numel() for p in self.supernet.parameters()),
+        }
+
+    def diagnostics(self) -> dict[str, Any]:
+        return {"steps": self.loop.step}

@@ -18,7 +18,9 @@ from search_spaces.truth import Floats, GroundTruth
 
 VIEWS = ("all", "unique", "connected")
 """all: the pool as it is. unique: one entry per isomorphism class, scores and truth averaged over the class. connected:
-architectures whose output depends on their input."""
+architectures whose output depends on their input. An estimator may add parts of its own (`Estimator.parts`)."""
+PART = "part:"
+"""Prefix of the columns of a truth table that mark an estimator's own parts of the pool."""
 JUDGE_SEED = 0
 """Resamples and tie-breaks are the same for every run, so that estimators on one pool are compared on equal draws."""
 
@@ -77,9 +79,12 @@ def views(scores: pd.DataFrame, truth: pd.DataFrame, dataset: str, left_out: str
     merged, labels = merge_classes(values, classes)
     trials_of_class = truth.groupby("class", sort=True)[held].mean().loc[labels].to_numpy(dtype=np.float64)
     yield View("unique", merged, trials_of_class, [str(label) for label in labels])
-    rows = truth["connected"].to_numpy(dtype=bool)
-    if rows.sum() >= 2:
-        yield View("connected", values[:, rows], trials[rows], [n for n, keep in zip(names, rows, strict=True) if keep])
+    parts = {"connected": "connected", **{c.removeprefix(PART): c for c in truth.columns if c.startswith(PART)}}
+    for name, column in parts.items():
+        rows = truth[column].to_numpy(dtype=bool)
+        if rows.sum() >= 2:
+            kept = [n for n, keep in zip(names, rows, strict=True) if keep]
+            yield View(name, values[:, rows], trials[rows], kept)
 
 
 def judge(

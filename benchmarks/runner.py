@@ -20,7 +20,7 @@ from benchmarks.config import RunConfig
 from benchmarks.events import Event, Interrupted, Listener, StopFlag, stop_on_signal
 from benchmarks.files import require_writable, write_atomically
 from benchmarks.images import load_problem_images
-from benchmarks.judge import headline, judge, truth_table
+from benchmarks.judge import PART, headline, judge, truth_table
 from benchmarks.record import Run, load_runs, read_run, write_record, write_table
 from benchmarks.stages import Training, score_in_shards
 from estimators.estimator import Budget, Diverged, Estimator
@@ -186,6 +186,8 @@ def _work(
     scores = pd.DataFrame({"architecture": texts, **columns})
     usable = [t for t in truths.values() if all(a in t for a in pool.architectures)]
     table = truth_table(space, usable, pool.architectures)
+    for name, members in estimator.parts(pool.architectures).items():
+        table[PART + name] = members
     write_table(folder / "scores.parquet", scores)
     write_table(folder / "truth.parquet", table)
     curve = monitor.curve_table([space.format(a) for a in monitor.curve])
@@ -303,6 +305,8 @@ def _rejudge(held: Run, config: RunConfig, settings: Settings) -> Run:
         )
     usable = [t for t in truths.values() if all(a in t for a in architectures)]
     table = truth_table(space, usable, architectures)
+    for name in (c for c in held.truth.columns if c.startswith(PART)):
+        table[name] = held.truth[name].to_numpy()
     write_table(held.folder / "truth.parquet", table)
     record = {
         **held.record,

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.config import from_dict
 from benchmarks.files import write_atomically
 from benchmarks.record import Run
 from benchmarks.runner import load_truths, make_problem, pick_device
+from estimators.checkpoint import read_checkpoint
 from estimators.estimator import Estimator
 from estimators.evolution import Evolution, EvolutionConfig, search
-from search_spaces.errors import DataError, SupertauError
+from search_spaces.errors import SupertauError
 from search_spaces.spaces import get_space
 
 
@@ -28,11 +28,7 @@ def fitted(run: Run, device: str = "auto") -> Estimator:
         raise SupertauError(f"'{run.record['title']}' cannot score new architectures, so it cannot guide a search.")
     config = from_dict(run.record["config"])
     place = pick_device(device)
-    path = run.folder / "checkpoint.pt"
-    try:
-        held = torch.load(path, map_location=place, weights_only=True)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"checkpoint '{path}' cannot be read ({error}); run again with --restart.") from error
+    held = read_checkpoint(run.folder, place)
     estimator = config.build()
     estimator.restore(make_problem(config, get_space(config.space), place), held["estimator"])
     return estimator

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.events import Event, Interrupted, Listener, StopFlag
 from benchmarks.files import write_atomically
+from estimators.checkpoint import CHECKPOINT, read_checkpoint
 from estimators.estimator import Estimator, Floats, Monitor
 from estimators.problem import Problem
 from search_spaces.errors import DataError, SupertauError
@@ -48,17 +49,17 @@ class Training(Monitor):
     @property
     def checkpoint(self) -> Path:
         """The file that training goes on from."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def restore(self, estimator: Estimator, problem: Problem) -> bool:
         """Take up the checkpoint if there is one; return whether training had already come to its end."""
         if not self.checkpoint.exists():
             estimator.start(problem)
             return False
+        held = read_checkpoint(self.checkpoint, problem.device)
         try:
-            held = torch.load(self.checkpoint, map_location=problem.device, weights_only=True)
             estimator.restore(problem, held["estimator"])
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, KeyError, ValueError) as error:
             raise DataError(
                 f"checkpoint '{self.checkpoint}' cannot be read ({error}). Remove it to train from the start."
             ) from error

@@ -129,6 +129,10 @@ class Estimator(ABC):
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         """Return every score column, each of shape (N,), finite, higher is better."""
 
+    def parts(self, architectures: Sequence[Architecture]) -> dict[str, list[bool]]:
+        """Return parts of a pool, by name, that are to be judged on their own: membership of each architecture."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything `load_state_dict` needs: tensors, numbers, strings, dicts and lists only."""
         return {}

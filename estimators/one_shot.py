@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -74,7 +74,7 @@ def one_shot_presets(**own: dict[str, Any]) -> dict[str, dict[str, Any]]:
 class OneShot(Estimator):
     """Trains one weight-sharing supernet and scores its paths."""
 
-    scoring_settings = SCORING_SETTINGS
+    scoring_settings: ClassVar[tuple[str, ...]] = SCORING_SETTINGS
     config: Any
     supernet: Supernet
     loop: TrainingLoop
@@ -141,8 +141,7 @@ class OneShot(Estimator):
         self.scorer.images_scored = state["images_scored"]
 
     def cost(self) -> dict[str, float]:
-        if self._problem is None:
-            return super().cost()
+        self.problem  # noqa: B018 - raises NotFitted
         return {
             "train_images": self.loop.images_seen,
             "score_images": self.scorer.images_scored,

@@ -11,6 +11,7 @@ ESTIMATORS: Registry[type[Estimator]] = Registry(
     group="supertau.estimators",
     builtin={
         "spos": "estimators.spos:SPOS",
+        "shifting": "estimators.shifting:Shifting",
         "random": "estimators.free:Random",
         "params": "estimators.free:Params",
         "macs": "estimators.free:Macs",

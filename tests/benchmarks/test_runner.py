@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from scipy.stats import kendalltau
 
 from benchmarks import record as records
 from benchmarks.config import RunConfig, from_dict, resolve
@@ -25,8 +26,10 @@ from benchmarks.judge import judge
 from benchmarks.metrics import noise_ceiling
 from benchmarks.runner import Existing, RunBusy, Settings, load_truths, make_problem, run
 from estimators.estimator import Estimator
+from estimators.free import Params
 from estimators.registry import ESTIMATORS
 from search_spaces.errors import DataError, SupertauError, UnknownName
+from search_spaces.nasbench201 import NASBench201
 from search_spaces.spaces import get_space
 
 POOL = "all:300"
@@ -246,6 +249,22 @@ def test_another_truth_judges_stored_scores_again(uninterrupted: Path, tmp_path:
     assert held.folder.name == uninterrupted.name
     assert {m["truth"] for m in held.record["metrics"]} == {"cifar100"}
     assert held.record["metrics"] == judge(held.scores, held.truth, "cifar100")
+
+
+def test_parts_of_an_estimator_are_judged_on_their_own_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Params, "parts", lambda self, architectures: {"deep": [a.count(3) > 1 for a in architectures]})
+    held = run(resolve("params", preset="smoke", pool="all:60"), settings(tmp_path))
+    deep = [NASBench201().parse(text).count(3) > 1 for text in held.scores["architecture"]]
+    assert list(held.truth["part:deep"]) == deep
+    taus = {m["view"]: m["value"] for m in held.record["metrics"] if m["key"] == "kendall_tau"}
+    truth = held.truth.loc[deep, [c for c in held.truth if c.startswith("cifar10:")]].mean(axis=1)
+    assert taus["deep"] == pytest.approx(kendalltau(held.scores["score"][deep], truth).statistic)
+    assert taus["deep"] != taus["all"]
+    again = run(resolve("params", preset="smoke", pool="all:60", truth="cifar100"), settings(tmp_path))
+    assert list(again.truth["part:deep"]) == deep
+    assert {m["view"] for m in again.record["metrics"]} == {"all", "unique", "connected", "deep"}
 
 
 def test_runs_that_only_score_differently_share_a_training(uninterrupted: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The training loop: schedule, order of batches, one step by value, what must not move, resuming."""
 
 import copy
+import dataclasses
 import io
 import itertools
 import math
@@ -376,3 +377,131 @@ def test_a_finished_run_does_nothing_when_run_again():
     loop.run(None, 3, listener)
     assert stored(supernet.state_dict()) == before
     assert listener.heard == []
+
+
+# --- what methods with several phases ask for -----------------------------------------------------------------------
+
+
+def plain(**changes):
+    return optimisation(momentum=0.0, nesterov=False, weight_decay=0.0, clip=0.0, learning_rate=1.0, **changes)
+
+
+def summed(clip, slopes, **changes):
+    """Return what one weight has moved, step by step, under gradients given by hand."""
+    weight, given = nn.Parameter(torch.zeros((), dtype=torch.float64)), iter(slopes)
+    settings = dataclasses.replace(plain(final_learning_rate=1.0, **changes), clip=clip)
+    moved = Listener(lambda step: path.append(-weight.item()))
+    path = []
+    TrainingLoop([weight], small(), lambda *_: next(given) * weight, settings).run(None, len(slopes), moved)
+    return path
+
+
+def test_gradients_are_summed_over_steps_and_not_averaged():
+    assert summed(0.0, [1, 2, 3, 4, 5, 6], accumulate=3) == [0, 0, 6, 6, 6, 21]
+
+
+def test_the_clip_is_of_the_mean_of_a_summed_gradient():
+    """Mean 20 clipped to 5, that is a sum of 15; the mean of the second three, 1, is below the bound."""
+    assert summed(5.0, [10, 20, 30, 1, 1, 1], accumulate=3) == pytest.approx([0, 0, 15, 15, 15, 18], rel=1e-6)
+
+
+def test_a_zero_gradient_is_left_out_when_asked():
+    def decayed(skip):
+        used, idle = (nn.Parameter(torch.ones(2)) for _ in range(2))
+        settings = optimisation(skip_zero_gradients=skip, momentum=0.9, weight_decay=0.5, clip=0.0)
+        loop = TrainingLoop([used, idle], small(), lambda *_: used.sum() + 0 * idle.sum(), settings)
+        loop.run(None, 2, Monitor())
+        return idle.detach(), loop.optimiser.state
+
+    moved, _ = decayed(False)
+    assert (moved < 1).all()
+    kept, state = decayed(True)
+    assert torch.equal(kept, torch.ones(2))
+    assert len(state) == 1
+
+
+def test_passes_count_what_a_step_costs():
+    weight = nn.Parameter(torch.zeros(()))
+    loop = TrainingLoop([weight], small(), lambda *_: weight * 1, plain(), passes_per_image=8 / 3)
+    assert loop.steps(640) == 30
+    assert loop.steps(639) == 29
+    loop.run(None, 30, Monitor())
+    assert loop.images_seen == 640
+
+
+def test_several_loops_report_as_one():
+    weight, listener = nn.Parameter(torch.zeros(())), Listener()
+    for before, total in ((0, 3), (3, 2)):
+        loop = TrainingLoop([weight], small(), lambda *_: weight * 1, FULL)
+        loop.run(None, total, listener, before=before, overall=5)
+    assert [heard[1:3] for heard in listener.heard] == [(n, 5) for n in range(1, 6)]
+    assert [heard[4] for heard in listener.heard] == [FULL.rate(n, 3) for n in range(3)] + [
+        FULL.rate(n, 2) for n in range(2)
+    ]
+
+
+def test_groups_scale_the_learning_rate():
+    one, two = (nn.Parameter(torch.zeros(())) for _ in range(2))
+    groups = [{"params": [one]}, {"params": [two], "scale": 10.0}]
+    TrainingLoop(groups, small(), lambda *_: one + two, plain()).run(None, 1, Monitor())
+    assert (one.item(), two.item()) == (-1, -10)
+
+
+def test_companions_step_along_with_a_learning_rate_of_their_own():
+    one, two = (nn.Parameter(torch.zeros(())) for _ in range(2))
+    companion = torch.optim.Adam([two], lr=0.125)
+    loop = TrainingLoop([one], small(), lambda *_: one + 7 * two, plain(), companions=[companion])
+    loop.run(None, 1, Monitor())
+    assert (one.item(), two.item()) == (-1, pytest.approx(-0.125))
+    assert loop.parameters == [one, two]
+    loop.run(None, 2, Monitor())
+    assert two.grad.item() == 7  # zeroed between steps
+
+    other = torch.optim.Adam([two], lr=0.125)
+    again = TrainingLoop([one], small(), lambda *_: one + two, plain(), companions=[other])
+    again.load_state_dict(torch.load(io.BytesIO(stored(loop.state_dict())), weights_only=True))
+    assert other.state[two]["step"] == 2
+
+
+def test_a_loop_stopped_inside_a_summed_gradient_goes_on_as_if_it_had_not_been():
+    settings = optimisation(accumulate=3)
+    whole = Linear()
+    TrainingLoop(whole.parameters(), small(), whole.loss, settings).run(None, 6, Monitor())
+    for stop in range(1, 6):
+        first, second = Linear(), Linear()
+
+        class Stopped(Exception):
+            pass
+
+        def leave(step, stop=stop):
+            if step == stop:
+                raise Stopped
+
+        loop = TrainingLoop(first.parameters(), small(), first.loss, settings)
+        with pytest.raises(Stopped):
+            loop.run(None, 6, Listener(leave))
+        again = TrainingLoop(second.parameters(), small(), second.loss, settings)
+        second.load_state_dict(first.state_dict())
+        again.load_state_dict(torch.load(io.BytesIO(stored(loop.state_dict())), weights_only=True))
+        again.run(None, 6, Monitor())
+        assert torch.equal(second.weight, whole.weight), stop
+
+
+def test_before_each_step_a_method_may_act_and_a_schedule_may_be_replaced():
+    weight, acted = nn.Parameter(torch.zeros(())), []
+    loop = TrainingLoop(
+        [weight], small(), lambda *_: weight * 1, plain(), before_step=lambda step, total: acted.append((step, total))
+    )
+    loop.schedule = lambda step, total: 10.0 ** (step - total)
+    listener = Listener()
+    loop.run(None, 3, listener)
+    assert acted == [(0, 3), (1, 3), (2, 3)]
+    assert [heard[4] for heard in listener.heard] == [1e-3, 1e-2, 1e-1]
+
+
+def test_restarting_the_optimiser_forgets_momentum():
+    model = Linear()
+    loop = TrainingLoop(model.parameters(), small(), model.loss, FULL)
+    loop.run(None, 2, Monitor())
+    loop.restart_optimiser()
+    assert not loop.optimiser.state

@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RESULTS ?= results/local
 SEEDS ?= 3
-# One seed of the zero-cost measures keeps the whole below ten minutes on two cores; more: make leaderboard ESTIMATORS=all
-ESTIMATORS ?= spos grad_norm=1 snip=1 jacob_cov=1 naswot=1 synflow=1 random oracle_noise params macs
+# One seed of the zero-cost measures keeps the whole short; more: make leaderboard ESTIMATORS=all
+ESTIMATORS ?= spos shifting pinas naov2 close grad_norm=1 snip=1 jacob_cov=1 naswot=1 synflow=1 random oracle_noise params macs
 
 .PHONY: leaderboard test lint performance setup clean
 

@@ -63,6 +63,26 @@ def test_installed_it_is_found_and_passes_the_kit(project, tmp_path):
     assert {r["status"] for r in json.loads(checked.stdout)["my_method"]} == {"passed"}
 
 
+def test_a_package_that_pip_installed_is_listed_runs_and_stands_on_the_leaderboard(project, tmp_path):
+    site, results = tmp_path / "site", tmp_path / "results"
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
+         "--target", str(site), str(project)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    where = {"path": [site], "cwd": tmp_path}
+    listed = python("-c", MAIN, "list", "estimators", **where)
+    assert "my_method" in listed.stdout, listed.stderr
+    names = ["--estimator", "my_method", "params", "--preset", "smoke", "--results", str(results)]
+    ran = python("-c", MAIN, "run", *names, **where)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    reported = python("-c", MAIN, "report", "--results", str(results), "--no-figures", **where)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    table = (results / "report" / "leaderboard.csv").read_text()
+    assert "my_method" in table
+
+
 def test_its_own_test_passes_before_it_is_installed(project):
     ran = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "config_is_plain or training_resumes",
                  path=[], cwd=project)  # fmt: skip

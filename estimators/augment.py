@@ -1,8 +1,13 @@
-"""Random crop, mirror and cutout, normalisation and resizing of images, as tensor operations on a batch."""
+"""Random crop, mirror and cutout, the views of contrastive learning, normalisation and resizing of images.
+
+All are tensor operations on a batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -12,6 +17,34 @@ from estimators.problem import Augmentation, ImageSet
 from search_spaces.errors import SupertauError
 
 _RESIZE_CHUNK = 4096
+_CROP_ATTEMPTS = 10
+"""Sizes drawn per random resized crop before the whole image is taken, as torchvision does."""
+_ASPECT = (3 / 4, 4 / 3)
+_LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey value (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """Random changes that make a view of an image for contrastive learning; every image draws its own.
+
+    scale: share of the area that a resized crop keeps; flip: mirror with probability 1/2. brightness, contrast,
+    saturation: largest relative change, hue: largest turn of the colour circle (at most 1/2), all four with probability
+    `jitter`. grey, blur: probabilities of a greyscale image and of a Gaussian blur; sigma: its width in pixels.
+    Probabilities and changes of 0 switch an operation off. An image without three channels has no colour to change:
+    saturation, hue and grey are left out for it.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    jitter: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
 
 
 def take(
@@ -63,6 +96,105 @@ def augment(
     if augmentation.cutout:
         images = _cutout(images, augmentation.cutout, generator, mean)
     return images
+
+
+def distort(images: torch.Tensor, distortion: Distortion, generator: torch.Generator) -> torch.Tensor:
+    """Return a random view of each image, uint8 (B, C, S, S) -> the same, rounded once at the end.
+
+    generator: on the device of the images. The same state gives the same views.
+    """
+    d = distortion
+    pixels = random_resized_crop(images.float() / 255, d.scale, d.flip, generator)
+    pixels = colour_jitter(pixels, d.brightness, d.contrast, d.saturation, d.hue, d.jitter, generator)
+    pixels = random_grey(pixels, d.grey, generator)
+    pixels = gaussian_blur(pixels, d.sigma, d.blur, generator)
+    return pixels.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def random_resized_crop(
+    images: torch.Tensor, scale: tuple[float, float], flip: bool, generator: torch.Generator
+) -> torch.Tensor:
+    """Cut a random rectangle out of each image, float (B, C, S, S), enlarge it to S x S and mirror it half the time.
+
+    The rectangle's area is uniform in `scale` times the image's, its ratio of sides log-uniform in [3/4, 4/3], its
+    place uniform; bilinear, so that no pixel outside the rectangle is seen (Szegedy et al. 2015; torchvision's rules).
+    """
+    batch, side, device = len(images), images.shape[-1], images.device
+    area = side**2 * _uniform(*scale, (_CROP_ATTEMPTS, batch), generator)
+    ratio = _uniform(math.log(_ASPECT[0]), math.log(_ASPECT[1]), (_CROP_ATTEMPTS, batch), generator).exp()
+    sizes = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()]).round()  # heights, widths
+    fits = ((sizes >= 1) & (sizes <= side)).all(0)
+    first = fits.int().argmax(0).expand(2, 1, batch)
+    size = torch.where(fits.any(0), sizes.gather(1, first)[:, 0], side)
+    start = (_uniform(0, 1, (2, batch), generator) * (side - size + 1)).floor()
+    steps = torch.arange(side, device=device)
+    within = ((steps + 0.5) * (size / side)[..., None] - 0.5).clamp_min(0)
+    at = start[..., None] + torch.minimum(within, size[..., None] - 1)
+    if flip:
+        mirrored = torch.rand((batch, 1), generator=generator, device=device) < 0.5
+        at[1] = torch.where(mirrored, at[1].flip(1), at[1])
+    # Row y of these matrices holds the bilinear weights of what becomes pixel y.
+    rows, columns = (1 - (at[..., None] - steps).abs()).clamp_min(0)
+    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
+
+
+def colour_jitter(
+    images: torch.Tensor,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    probability: float,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Change the colours of images, float (B, C, S, S) in [0, 1], with a probability for each image.
+
+    The first three multiply by a factor uniform in 1 +- the argument: the pixels, their distance to the image's mean
+    grey value, their distance to their own grey value; hue turns the colour circle by up to +- the argument. Each image
+    draws its own factors; the order of the four is drawn once per batch.
+    """
+    operations: list[tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], float, float]] = [
+        (_brighten, max(0.0, 1 - brightness), 1 + brightness),
+        (_contrast, max(0.0, 1 - contrast), 1 + contrast),
+    ]
+    if images.shape[1] == 3:
+        operations += [(_saturate, max(0.0, 1 - saturation), 1 + saturation), (_turn_hue, -hue, hue)]
+    operations = [operation for operation in operations if operation[1] < operation[2]]
+    if not probability or not operations:
+        return images
+    shape = (len(images), 1, 1, 1)
+    chosen = _uniform(0, 1, shape, generator) < probability
+    changed = images
+    for number in torch.randperm(len(operations), generator=generator, device=images.device).tolist():
+        change, low, high = operations[number]
+        changed = change(changed, _uniform(low, high, shape, generator)).clamp_(0, 1)
+    return torch.where(chosen, changed, images)
+
+
+def random_grey(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
+    """Give all channels of an image, float (B, C, S, S), its grey values, with a probability for each image."""
+    if not probability or images.shape[1] != 3:
+        return images
+    chosen = _uniform(0, 1, (len(images), 1, 1, 1), generator) < probability
+    return torch.where(chosen, _grey(images), images)
+
+
+def gaussian_blur(
+    images: torch.Tensor, sigma: tuple[float, float], probability: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Blur images, float (B, C, S, S), with a width in pixels uniform in `sigma`, with a probability for each image.
+
+    The Gaussian weights of the pixels inside the image are scaled to sum to 1, so that borders don't darken.
+    """
+    if not probability:
+        return images
+    shape = (len(images), 1, 1, 1)
+    chosen = _uniform(0, 1, shape, generator) < probability
+    width = _uniform(*sigma, shape, generator)
+    steps = torch.arange(images.shape[-1], device=images.device)
+    weights = (-((steps[:, None] - steps) ** 2) / (2 * width**2)).exp()
+    weights = weights / weights.sum(3, keepdim=True)
+    return torch.where(chosen, weights @ images @ weights.transpose(2, 3), images)
 
 
 def resize(images: torch.Tensor, size: int) -> torch.Tensor:
@@ -127,3 +259,41 @@ def _cutout(
     square = inside[0, :, None, :, None] & inside[1, :, None, None, :]
     fill = [round(255 * m) for m in mean] if mean is not None else [0] * channels
     return torch.where(square, torch.tensor(fill, dtype=torch.uint8, device=device).view(1, channels, 1, 1), images)
+
+
+def _uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _grey(images: torch.Tensor) -> torch.Tensor:
+    if images.shape[1] != 3:
+        return images
+    return (images * images.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+
+
+def _brighten(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    return images * factor
+
+
+def _contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    return torch.lerp(_grey(images).mean((1, 2, 3), keepdim=True), images, factor)
+
+
+def _saturate(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    return torch.lerp(_grey(images), images, factor)
+
+
+def _turn_hue(images: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+    """Move each pixel's hue by a part of the circle; value and saturation (of HSV) stay."""
+    red, green, blue = images.unbind(1)
+    value = images.amax(1)
+    spread = value - images.amin(1)
+    per = torch.where(spread > 0, spread, 1)
+    sixths = torch.where(
+        value == red,
+        (green - blue) / per,
+        torch.where(value == green, 2 + (blue - red) / per, 4 + (red - green) / per),
+    )
+    offsets = images.new_tensor((5, 3, 1)).view(3, 1, 1)
+    k = (sixths[:, None] + 6 * turn + offsets) % 6
+    return value[:, None] - spread[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)

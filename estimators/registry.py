@@ -12,6 +12,9 @@ ESTIMATORS: Registry[type[Estimator]] = Registry(
     builtin={
         "spos": "estimators.spos:SPOS",
         "shifting": "estimators.shifting:Shifting",
+        "pinas": "estimators.pinas:PiNAS",
+        "naov2": "estimators.naov2:NAOV2",
+        "close": "estimators.close:CLOSE",
         "random": "estimators.free:Random",
         "params": "estimators.free:Params",
         "macs": "estimators.free:Macs",

@@ -6,6 +6,7 @@ A process per run keeps runs apart: one that is killed, or runs out of memory, t
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +20,15 @@ ERROR, INTERRUPTED = 2, 130
 
 
 def tell(event: Event) -> None:
-    """Write one event as a line."""
-    print(json.dumps(asdict(event)), flush=True)
+    """Write one event as a line; raise Interrupted when nobody listens any more.
+
+    The command that started this process was killed then: the run must remain one to take up, not a failed one.
+    """
+    try:
+        print(json.dumps(asdict(event)), flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what is still to be told, and the flush at exit
+        raise Interrupted from None
 
 
 def main() -> int:

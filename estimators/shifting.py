@@ -103,7 +103,7 @@ class Shifting(SPOS):
     Config = ShiftingConfig
     title = "Supernet Shifting"
     source = "arXiv:2403.11380"
-    scoring_settings: ClassVar[tuple[str, ...]] = ("score_before",)  # the others decide the fitness, hence what is trained on
+    scoring_settings: ClassVar[tuple[str, ...]] = ("score_before",)  # the others decide what is trained on
     presets = one_shot_presets(
         standard={"steps_per_candidate": 2},  # 2,100 of 23,437 steps; literal would be 90 % of them
         quick={

@@ -100,6 +100,24 @@ def test_killed_run_goes_on_to_the_same_bytes(uninterrupted: Path, tmp_path: Pat
     assert not list(resumed.folder.glob("*.part")), "half-written files must not stay"
 
 
+def test_a_run_whose_command_was_killed_can_be_taken_up(uninterrupted: Path, tmp_path: Path) -> None:
+    """Nobody reads its progress any more: that is no failure of the method."""
+    job = {"config": spos().as_dict(), "settings": {"results": str(tmp_path), "existing": "reuse", "threads": 1}}
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdin.write(json.dumps(job))
+        process.stdin.close()
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait() == 130
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
+    assert all(record["status"] == "running" for record in records)
+    resumed = run(spos(), settings(tmp_path))
+    assert resumed.finished
+    same_bytes(uninterrupted, resumed.folder)
+
+
 def test_watching_the_curve_leaves_no_trace(uninterrupted: Path, tmp_path: Path) -> None:
     unwatched = run(spos(curve_points=0), settings(tmp_path))
     assert unwatched.curve is None

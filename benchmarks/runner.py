@@ -181,7 +181,10 @@ def _work(
         estimator.train(Budget(config.passes), monitor)
         monitor.save(estimator, finished=True)
     stop.check()
+    # What the method scored on its way, to search or to choose, is a cost of it; watching the curve is not.
+    evaluated = estimator.cost()["score_images"] - monitor.cost()["curve_images"]
     columns, score_cost = score_in_shards(estimator, pool.architectures, folder, config.run_id, listener, stop)
+    score_cost["score_images"] += evaluated
     texts = [space.format(a) for a in pool.architectures]
     scores = pd.DataFrame({"architecture": texts, **columns})
     usable = [t for t in truths.values() if all(a in t for a in pool.architectures)]

@@ -285,6 +285,13 @@ def test_parts_of_an_estimator_are_judged_on_their_own_and_again(
     assert {m["view"] for m in again.record["metrics"]} == {"all", "unique", "connected", "deep"}
 
 
+def test_what_a_method_scores_on_its_way_counts_as_scoring(tmp_path: Path) -> None:
+    changes = {"bn": ["batch"], "scoring_images": 16, "scoring_batch": 16, "score_before": False}
+    held = run(resolve("shifting", preset="smoke", pool="all:20", curve_pool=5, settings=changes), settings(tmp_path))
+    assert held.record["cost"]["curve_images"] == 2 * 5 * 16
+    assert held.record["cost"]["score_images"] == (20 + 2) * 16  # the pool, and two candidates
+
+
 def test_runs_that_only_score_differently_share_a_training(uninterrupted: Path, tmp_path: Path) -> None:
     shutil.copytree(uninterrupted, tmp_path / "runs" / uninterrupted.name)
     seen: list[Event] = []

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import colorsys
+import math
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from estimators.augment import augment, normalise, resize, take
+from estimators.augment import (
+    Distortion,
+    augment,
+    colour_jitter,
+    distort,
+    gaussian_blur,
+    normalise,
+    random_grey,
+    random_resized_crop,
+    resize,
+    take,
+)
 from estimators.problem import Augmentation, ImageSet
 from search_spaces.errors import SupertauError
 
@@ -178,3 +193,191 @@ def test_take_normalises_rows_and_augments_only_with_a_generator() -> None:
     changed, _ = take(images, rows, generator(3))
     again = augment(images.images[rows], images.augmentation, generator(3), images.mean)
     assert torch.equal(changed, normalise(again, images.mean, images.std))
+
+
+# --- views for contrastive learning ---------------------------------------------------------------------------------
+
+FULL = Distortion((0.3, 1.0), True, 0.4, 0.4, 0.4, 0.1, 0.8, 0.2, 0.5)
+
+
+def colours(batch: int, channels: int = 3, side: int = 4) -> torch.Tensor:
+    return torch.rand((batch, channels, side, side), generator=generator(7))
+
+
+def reachable(side: int, scale: tuple[float, float]) -> set[tuple[int, int]]:
+    """Heights and widths that an area in a range and a ratio in [3/4, 4/3] round to."""
+    found = set()
+    for area in np.linspace(*scale, 400) * side**2:
+        for ratio in np.exp(np.linspace(math.log(3 / 4), math.log(4 / 3), 400)):
+            height, width = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+            if 1 <= height <= side and 1 <= width <= side:
+                found.add((height, width))
+    return found
+
+
+def found_crops(images: torch.Tensor, crops: torch.Tensor) -> list[tuple[int, int, int, int, bool]]:
+    """Return the rectangle that each crop of the one image is the enlargement of: top, left, height, width, mirrored.
+
+    The reference cuts first and interpolates then, so that it cannot see what lies outside the rectangle.
+    """
+    side = images.shape[-1]
+    keys, candidates = [], []
+    for height in range(1, side + 1):
+        for width in range(1, side + 1):
+            for top in range(side - height + 1):
+                for left in range(side - width + 1):
+                    part = images[:, :, top : top + height, left : left + width]
+                    large = F.interpolate(part, size=side, mode="bilinear", align_corners=False)
+                    for mirrored in (False, True):
+                        keys.append((top, left, height, width, mirrored))
+                        candidates.append(large.flip(3) if mirrored else large)
+    distance = torch.cdist(crops.flatten(1), torch.cat(candidates).flatten(1), p=math.inf)
+    assert distance.min(1).values.max() < 1e-5
+    return [keys[i] for i in distance.argmin(1).tolist()]
+
+
+@pytest.mark.parametrize("scale", [(0.2, 1.0), (0.5, 0.6), (1.0, 1.0)])
+def test_resized_crops_are_bilinear_enlargements_of_rectangles_of_the_right_sizes(scale: tuple[float, float]) -> None:
+    one = colours(1, 2, 6)
+    crops = random_resized_crop(one.repeat(2000, 1, 1, 1), scale, True, generator())
+    found = found_crops(one, crops)
+    sizes = {(height, width) for _, _, height, width, _ in found}
+    expected = reachable(6, scale)
+    assert sizes <= expected
+    assert len(sizes) >= 0.9 * len(expected)
+    assert 0.45 < np.mean([mirrored for *_, mirrored in found]) < 0.55
+    for height, width in [(6, 5), (4, 4), (3, 3)]:
+        places = {(top, left) for top, left, h, w, _ in found if (h, w) == (height, width)}
+        if sum((h, w) == (height, width) for _, _, h, w, _ in found) > 100:
+            assert len(places) == (7 - height) * (7 - width)  # any place inside the image
+
+
+def test_area_of_resized_crops_is_uniform_and_they_are_not_mirrored_unasked() -> None:
+    one = colours(1, 1, 16)
+    ramp = torch.arange(16.0).view(1, 1, 1, 16).expand(4000, 1, 16, 16)
+    wide = random_resized_crop(ramp, (0.2, 0.8), False, generator())
+    assert (wide.diff(dim=3) >= -1e-5).all()
+    # Away from the clamped ends neighbouring pixels of a ramp differ by width / side.
+    widths = wide[:, 0, 0].diff(dim=1)[:, 7] * 16
+    heights = (
+        random_resized_crop(ramp.transpose(2, 3), (0.2, 0.8), False, generator())[:, 0, :, 0].diff(dim=1)[:, 7] * 16
+    )
+    share = (widths * heights / 256).numpy()
+    assert abs(share.mean() - 0.5) < 0.02
+    assert abs(np.quantile(share, 0.25) - 0.35) < 0.03
+    ratio = (widths / heights).log().numpy()
+    assert abs(ratio.mean()) < 0.02
+    assert np.abs(ratio).max() < math.log(4 / 3) + 0.3  # whole pixels
+    assert torch.equal(random_resized_crop(one, (1.0, 1.0), False, generator()), one)
+
+
+def test_brightness_multiplies_each_image_by_its_own_factor_and_clips() -> None:
+    images = colours(3000)
+    changed = colour_jitter(images, 0.4, 0.0, 0.0, 0.0, 0.8, generator())
+    moved = (changed != images).flatten(1).any(1)
+    assert 0.77 < moved.float().mean() < 0.83
+    factors = changed[moved].flatten(1).amin(1) / images[moved].flatten(1).amin(1)
+    expected = (images[moved] * factors.view(-1, 1, 1, 1)).clamp(0, 1)
+    torch.testing.assert_close(changed[moved], expected, rtol=0, atol=1e-5)
+    assert abs(factors.min() - 0.6) < 0.01
+    assert abs(factors.max() - 1.4) < 0.01
+    assert abs(factors.mean() - 1) < 0.02
+
+
+def grey(images: torch.Tensor) -> torch.Tensor:
+    return 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
+
+
+@pytest.mark.parametrize("kind", ["contrast", "saturation"])
+def test_contrast_and_saturation_blend_with_mean_grey_and_with_grey(kind: str) -> None:
+    images = 0.4 + 0.2 * colours(2000)  # no clipping
+    strengths = (0.0, 0.4, 0.0, 0.0) if kind == "contrast" else (0.0, 0.0, 0.4, 0.0)
+    changed = colour_jitter(images, *strengths, 1.0, generator())
+    anchor = grey(images) if kind == "saturation" else grey(images).mean((1, 2, 3), keepdim=True)
+    factors = ((changed - anchor) * (images - anchor)).sum((1, 2, 3)) / ((images - anchor) ** 2).sum((1, 2, 3))
+    expected = anchor + (images - anchor) * factors.view(-1, 1, 1, 1)
+    torch.testing.assert_close(changed, expected, rtol=0, atol=1e-5)
+    assert abs(factors.min() - 0.6) < 0.01
+    assert abs(factors.max() - 1.4) < 0.01
+
+
+def test_hue_turns_all_pixels_of_an_image_alike_and_leaves_saturation_and_value() -> None:
+    images = colours(300)
+    images[:, :, 0, 0] = torch.tensor([1.0, 0.0, 0.0])  # hue 0: shows the turn
+    images[:, :, 0, 1] = 0.25  # grey has no hue
+    changed = colour_jitter(images, 0.0, 0.0, 0.0, 0.1, 1.0, generator())
+    turns = []
+    for before, after in zip(images, changed, strict=True):
+        turn = colorsys.rgb_to_hsv(*after[:, 0, 0].tolist())[0]
+        turns.append(turn - round(turn))
+        for pixel, moved in zip(before.flatten(1).T.tolist(), after.flatten(1).T.tolist(), strict=True):
+            hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
+            assert moved == pytest.approx(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value), abs=1e-4)
+    assert -0.1 <= min(turns) < -0.095
+    assert 0.095 < max(turns) <= 0.1
+
+
+def test_grey_gives_all_channels_the_luminance_of_some_images() -> None:
+    images = colours(3000)
+    changed = random_grey(images, 0.2, generator())
+    chosen = (changed != images).flatten(1).any(1)
+    assert 0.17 < chosen.float().mean() < 0.23
+    torch.testing.assert_close(changed[chosen], grey(images)[chosen].expand(-1, 3, -1, -1))
+
+
+def test_blur_weighs_pixels_by_a_gaussian_scaled_to_one_inside_the_image() -> None:
+    images = colours(400, 2, 5)
+    blurred = gaussian_blur(images, (0.8, 0.8), 0.5, generator())
+    chosen = (blurred != images).flatten(1).any(1)
+    assert 0.4 < chosen.float().mean() < 0.6
+    weights = np.exp(-((np.arange(5)[:, None] - np.arange(5)) ** 2) / (2 * 0.8**2))
+    weights /= weights.sum(1, keepdims=True)
+    expected = np.einsum("yi,ncij,xj->ncyx", weights, images[chosen].double().numpy(), weights)
+    np.testing.assert_allclose(blurred[chosen].numpy(), expected, atol=1e-5)
+    spread = gaussian_blur(images, (0.1, 2.0), 1.0, generator()).flatten(1).std(1) / images.flatten(1).std(1)
+    assert spread.max() > 0.99  # a width of a tenth of a pixel changes nothing
+    assert spread.min() < 0.6
+
+
+def test_images_without_colour_keep_brightness_and_contrast_and_draw_nothing_for_the_rest() -> None:
+    images, source = colours(50, 1), generator()
+    before = source.get_state()
+    assert torch.equal(colour_jitter(images, 0.0, 0.0, 0.4, 0.1, 0.8, source), images)
+    assert torch.equal(random_grey(images, 0.2, source), images)
+    assert torch.equal(source.get_state(), before)
+    images = 0.4 + 0.2 * images  # no clipping
+    changed = colour_jitter(images, 0.4, 0.4, 0.4, 0.1, 1.0, source)
+    # Both are linear: brightness b and contrast c give b (c x + (1 - c) mean), in either order.
+    mean, moved = images.mean((1, 2, 3)), changed.mean((1, 2, 3))
+    brightness = moved / mean
+    contrast = changed.flatten(1).std(1) / images.flatten(1).std(1) / brightness
+    blended = contrast.view(-1, 1, 1, 1) * images + ((1 - contrast) * mean).view(-1, 1, 1, 1)
+    torch.testing.assert_close(changed, brightness.view(-1, 1, 1, 1) * blended, rtol=0, atol=1e-4)
+    for factors in (brightness, contrast):
+        assert 0.6 - 1e-3 <= factors.min() < 0.65
+        assert 1.35 < factors.max() <= 1.4 + 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_are_uint8_seeded_different_for_each_image_and_leave_their_source_alone(channels: int) -> None:
+    images = distinct(1, channels, 8).repeat(40, 1, 1, 1)
+    held, state = images.clone(), torch.get_rng_state()
+    views = distort(images, FULL, generator(5))
+    assert views.dtype == torch.uint8
+    assert views.shape == images.shape
+    assert len({view.numpy().tobytes() for view in views}) == 40
+    source = generator(5)
+    assert torch.equal(views, distort(images, FULL, source))
+    assert not torch.equal(views, distort(images, FULL, source))
+    assert torch.equal(images, held)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(distort(images, Distortion(), generator()), images)
+
+
+def test_a_view_applies_crop_jitter_grey_and_blur_with_the_given_strengths() -> None:
+    images = distinct(64, 3, 8)
+    one = generator(3)
+    pixels = random_resized_crop(images.float() / 255, (0.3, 1.0), True, one)
+    pixels = random_grey(colour_jitter(pixels, 0.4, 0.4, 0.4, 0.1, 0.8, one), 0.2, one)
+    pixels = gaussian_blur(pixels, (0.1, 2.0), 0.5, one)
+    assert torch.equal(distort(images, FULL, generator(3)), (pixels * 255).round().clamp(0, 255).to(torch.uint8))

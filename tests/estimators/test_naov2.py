@@ -10,7 +10,6 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.conformance import parametrize
 from estimators import Budget, Monitor, epd
 from estimators.estimator import NotFitted
 from estimators.generators import numpy_stream
@@ -25,11 +24,6 @@ NONE, SKIP, CONV1, CONV3, POOL = range(5)
 ALL = list(SPACE.enumerate())
 LIGHT = {"initial_pool": 6, "new_architectures": 3, "keep_top": 2, "epd_epochs": 1, "scoring_images": 32}
 CELLS = [(CONV3,) * 6, (CONV1, SKIP, CONV3, POOL, CONV3, CONV1), (SKIP, POOL, NONE, NONE, SKIP, POOL), (NONE,) * 6]
-
-
-@parametrize(NAOV2)
-def test_conformance(check):
-    check()
 
 
 class Listener(Monitor):

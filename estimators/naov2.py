@@ -252,7 +252,8 @@ class NAOV2(OneShot):
     presets = one_shot_presets(
         quick={
             "learning_rate": 0.1,  # as SPOS
-            # Ours, with truth in hand: .3 of the published pools. Tau on 401 cells, 2 seeds: .56, .45; with .1: .11, .23
+            # Ours, chosen with truth in hand: .3 of the published pools. Tau on 401 cells, 2 seeds: .56, .45; with
+            # .1 of them .11, .23
             "initial_pool": 300, "new_architectures": 90, "keep_top": 30, "seed_architectures": 30,
             "evaluation_images": 128, "epd_epochs": 40,  # for time
         },

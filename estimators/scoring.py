@@ -29,7 +29,9 @@ accuracy on our `standard` supernet, C=8, N=1, where the other modes reach .46).
 BN_MODES: tuple[str, ...] = get_args(BNMode)
 
 GROUP = 32
-"""Sub-networks run together. Memory grows with it, and what they share of the first cell."""
+"""Sub-networks run together at most. The more, the more of the first cell they share."""
+GROUP_BYTES = 2**25
+"""Of the stem's outputs for all of a group: beyond it memory traffic costs more than sharing saves."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ class PathScorer:
         if "recalibrated" in scoring.bn:
             self.calibration, _ = even_batches(problem.train, scoring.calibration_images, scoring.calibration_batch)
         self._count = count
+        largest = max(len(images) for images in (*self.batches, *self.calibration))
+        stem = largest * problem.network.channels * problem.network.image_size**2 * 4
+        self.group = max(1, min(GROUP, GROUP_BYTES // stem))
 
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         """Return accuracy (percent) and negative mean cross-entropy per mode, each of shape (N,)."""
@@ -99,8 +104,8 @@ class PathScorer:
         # Neighbours in lexicographic order have their first decisions, hence their first operations, in common.
         order = sorted(range(len(architectures)), key=lambda row: architectures[row])
         with torch.inference_mode(), evaluating(self.supernet):
-            for start in range(0, len(order), GROUP):
-                rows = order[start : start + GROUP]
+            for start in range(0, len(order), self.group):
+                rows = order[start : start + self.group]
                 group = [architectures[row] for row in rows]
                 for mode in self.scoring.bn:
                     accuracy, neg_loss = self._score_group(group, mode)

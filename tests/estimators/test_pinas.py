@@ -764,7 +764,7 @@ def test_a_queue_longer_than_the_training_images_is_refused(problem):
 
 def test_defaults_are_those_of_the_specification():
     c = PiNASConfig()
-    assert (c.queue, c.teacher_momentum, c.temperature, c.embedding) == (4096, 0.99, 0.2, 128)
+    assert (c.queue, c.teacher_momentum, c.temperature, c.embedding) == (4096, 0.999, 0.2, 128)
     assert (c.batch_size, c.learning_rate, c.final_learning_rate, c.momentum) == (256, 0.03, 0.0, 0.9)
     assert (c.weight_decay, c.clip, c.nesterov) == (5e-4, 0.0, False)
     assert (c.probe_batch, c.probe_learning_rates, c.probe_architectures) == (256, (0.1, 1, 10, 30), 50)

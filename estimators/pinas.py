@@ -71,8 +71,8 @@ class PiNASConfig(OneShotConfig):
     embedding: int = 128  # authors: outputs of the projector
     queue: int = 4096  # MoCo on CIFAR; authors: 49152, more than CIFAR's training images
     temperature: float = 0.2  # authors
-    # Authors; 0: the student's own weights. MoCo on CIFAR has 0.99, with which the embeddings of CIFAR at 16 pixels (C=8,
-    # N=1) grow alike within 500 steps; with 0.999 they come apart: chosen by the contrastive loss alone
+    # Authors; 0: the student's own weights. MoCo on CIFAR has 0.99, with which the embeddings of CIFAR at 16 pixels
+    # (C=8, N=1) grow alike within 500 steps; with 0.999 they come apart: chosen by the contrastive loss alone
     teacher_momentum: float = 0.999
     positives: Positives = "cross"  # authors
     negatives: bool = True  # authors; False: no queue, only attraction (ablation; collapse is expected)
@@ -258,8 +258,9 @@ class PiNAS(OneShot):
     title = "Pi-NAS"
     source = "Peng et al., ICCV 2021, arXiv:2108.09671"
     presets = one_shot_presets(
-        # Ours, chosen by the contrastive loss on digits: with the defaults' views the loss ends at that of chance (a fifth of 8x8 pixels shows no
-        # digit, and brightness tells grey images apart better than their shape), with these below .8 of it.
+        # Ours, chosen by the contrastive loss on digits: with the defaults' views it ends at that of chance (a fifth of
+        # 8x8 pixels shows no digit, and brightness tells grey images apart better than their shape), with these below
+        # .8 of it.
         quick={
             "batch_size": 64,
             "queue": 256,

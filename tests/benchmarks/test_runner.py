@@ -255,7 +255,7 @@ def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / spos().run_id
     folder.mkdir(parents=True)
     (folder / "checkpoint.pt").write_bytes(b"PK\x03\x04 truncated")
-    with pytest.raises(DataError, match=r"checkpoint\.pt' cannot be read .*Remove it"):
+    with pytest.raises(DataError, match=r"checkpoint\.pt' cannot be read .*--restart"):
         run(spos(), settings(tmp_path))
 
 

@@ -782,7 +782,7 @@ def test_it_learns(problem):
         if estimator.probe.loop.step == 0:
             losses.append(estimator.diagnostics()["contrastive_loss"])
 
-    settings = {"augment": False, "learning_rate": 0.06, "batch_size": 16}
+    settings = {"augment": False, "learning_rate": 0.06, "batch_size": 16, "teacher_momentum": 0.99}
     estimator = fitted(problem, 6000, Listener(look), **settings)
     assert np.mean(losses[-20:]) < 2 * math.log(65) - 1
     assert estimator.diagnostics()["positive_similarity"] > 0.5

@@ -152,15 +152,15 @@ class TwoLayers(Supernet):
         self.classifier.weight.data = torch.tensor([[1.0, -2.0], [-4.0, 5.0]])
         self.classifier.bias.data = torch.tensor([-100.0, 100.0])
 
-    def forward(self, batch, architecture):
-        return self.classifier(self.norm(self.mix(batch)).mean((2, 3)))
+    def features(self, batch, architecture):
+        return self.norm(self.mix(batch)).mean((2, 3))
 
     def path_modules(self, architecture):
         yield from (self.mix, self.norm, self.classifier)
 
 
 class HandMade(NASBench201):
-    def supernet(self, config, *, affine=False):
+    def supernet(self, config, *, affine=False, sharing=None):
         return TwoLayers()
 
 

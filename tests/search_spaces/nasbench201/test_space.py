@@ -244,8 +244,8 @@ class OneFunctionPerOption(Sharing):
         super().__init__()
         self.held = nn.ModuleDict({str(option): module for option, module in modules.items()})
 
-    def operation(self, edge, option):
-        return self.held[str(option)]
+    def operation(self, architecture, edge):
+        return self.held[str(architecture[edge])]
 
 
 class Function(nn.Module):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from benchmarks.cache import WrongChecksum, cache_folder, check
 from benchmarks.downloads import DATA, DataItem
 from benchmarks.fetch import by_hand, download, instructions
 from benchmarks.images.source import IMAGES, ImageSource
+from search_spaces.cache import WrongChecksum, cache_folder, check
 from search_spaces.errors import DataError, unknown
 
 __all__ = ["DATA", "DataRow", "State", "Verified", "cache_folder", "fetch", "list_data", "verify"]

@@ -16,8 +16,8 @@ from typing import Any
 
 import pooch
 
-from benchmarks.cache import VARIABLE, is_writable
 from benchmarks.downloads import DataItem, RemoteFile
+from search_spaces.cache import VARIABLE, is_writable
 from search_spaces.errors import DataError
 
 _ATTEMPTS = 3

@@ -124,8 +124,8 @@ def tokenised(epd: EPD, space: SearchSpace, architectures: Sequence[Architecture
     group = epd.settings.tokens_per_step
     if tokens.shape[1] % group:
         raise SupertauError(
-            f"{space.name}: sequences of {tokens.shape[1]} tokens cannot be read {group} at a time; set "
-            "tokens_per_step to a divisor (1 always works)."
+            f"{space.name}: sequences of {tokens.shape[1]} tokens cannot be read {group} at a time; "
+            "SearchSpace.tokens_per_step must divide their length (1 always does)."
         )
     return tokens.to(epd.output.weight.device)
 

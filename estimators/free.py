@@ -12,7 +12,7 @@ import numpy as np
 
 from estimators.estimator import Estimator, Floats
 from search_spaces.errors import unknown
-from search_spaces.space import Architecture, Cost, NetworkConfig
+from search_spaces.space import Architecture, Cost
 
 Size = Literal["benchmark", "problem"]
 
@@ -51,7 +51,7 @@ class CostConfig:
     """Settings of a cost baseline.
 
     network: the size at which cost is counted: 'benchmark' is that of the networks whose accuracies are the ground
-    truth (the defaults of NetworkConfig), 'problem' that of the supernets in the same run.
+    truth (`SearchSpace.benchmark`), 'problem' that of the supernets in the same run.
     """
 
     network: Size = "benchmark"  # ours: the baseline is to know what is free to know about the ground-truth networks
@@ -73,7 +73,7 @@ class CostBaseline(Estimator):
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         """Return the count (N,)."""
         problem = self.problem
-        size = NetworkConfig() if self.config.network == "benchmark" else problem.network
+        size = problem.space.benchmark if self.config.network == "benchmark" else problem.network
         counts = [self.count(problem.space.cost(a, size)) for a in architectures]
         return {"score": np.array(counts, dtype=np.float64)}
 

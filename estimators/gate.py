@@ -163,9 +163,9 @@ class GATE(Gate):
             logits = logits + torch.from_numpy(noise)
         return tuple(logits[:, :level].argmax(1).tolist())
 
-    def inherit(self, block: int, wit: WIT) -> None:
-        """Let the block's logit, a row of the last layer, inherit from the row before."""
-        inherit([(p[block], p[block - 1]) for p in (self.output.weight, self.output.bias)], wit)
+    def inherit(self, block: int, source: int, wit: WIT) -> None:
+        """Let the block's logit, a row of the last layer, inherit from another row."""
+        inherit([(p[block], p[source]) for p in (self.output.weight, self.output.bias)], wit)
 
     def replace_output(self) -> None:
         """Put new parameters of the same values in the last layer: no optimiser that exists holds them."""

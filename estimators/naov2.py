@@ -40,7 +40,7 @@ from estimators.problem import Problem
 from estimators.scoring import PathScorer, Scoring
 from estimators.train import Optimisation, TrainingLoop
 from search_spaces.errors import SupertauError, unknown
-from search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from search_spaces.space import LISTED, Architecture, SearchSpace
 from search_spaces.supernet import Supernet
 
 Mode = Literal["full", "balanced", "nao_v1"]
@@ -54,8 +54,8 @@ Size = Callable[[Architecture], int]
 ADEQUATE_UPDATES = 35
 """Updates per architecture and stage below which diagnostics warn: the smallest of the released code (35.2). What the
 paper calls adequate is UNVERIFIED."""
-LISTED, PROBES = 100_000, 10_000
-"""Encodings up to which a whole space is listed to find its largest network, and draws that stand in for it beyond."""
+PROBES = 10_000
+"""Draws that stand in for a space that cannot be listed, to find its largest network."""
 MISSES = 10_000
 """Draws in a row that find nothing unseen, after which a space counts as exhausted."""
 
@@ -112,7 +112,6 @@ class NAOV2Config(OneShotConfig):
     targets: Targets = "rank"  # ours: ties and outliers do no harm; the code: minmax (here: of connected ones only)
     epd_epochs: int = 300  # ours, for time; the code: 1000
     epd_fresh: bool = True  # ours, as the supernets; False: weights stay over the rounds, Adam is new (the code)
-    tokens_per_step: int = 1  # of the encoder; the code: 2, for sequences of (predecessor, operation) pairs
 
     def __post_init__(self) -> None:
         switches = {"sampling": Sampling, "schedule": Schedule, "renewal": Renewal}
@@ -122,7 +121,7 @@ class NAOV2Config(OneShotConfig):
                 raise unknown(f"NAO-V2 {name}", str(value), get_args(known))
         least = {
             "rounds": 0, "initial_pool": 2, "new_architectures": 1, "keep_top": 0, "seed_architectures": 1,
-            "largest_step": 1, "epd_epochs": 0, "tokens_per_step": 1,
+            "largest_step": 1, "epd_epochs": 0,
         }  # fmt: skip
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -160,7 +159,7 @@ def stand_alone_size(problem: Problem, network: SizeNetwork) -> Size:
     """Return the function from an architecture to the parameters of its stand-alone network, cached."""
     held = problem.network
     if network == "benchmark":
-        held = NetworkConfig(classes=held.classes, image_channels=held.image_channels)
+        held = replace(problem.space.benchmark, classes=held.classes, image_channels=held.image_channels)
     return lru_cache(maxsize=LISTED)(lambda architecture: int(problem.space.cost(architecture, held).parameters))
 
 
@@ -391,7 +390,7 @@ class NAOV2(OneShot):
         return epd.fit(self.epd, space, known, targets, generator=generator, rng=rng)
 
     def _epd_settings(self) -> EPDSettings:
-        return EPDSettings(tokens_per_step=self.config.tokens_per_step, epochs=self.config.epd_epochs)
+        return EPDSettings(tokens_per_step=self.problem.space.tokens_per_step, epochs=self.config.epd_epochs)
 
     def _next_pool(self) -> list[Architecture]:
         """Return new architectures, and those that are kept, for the next stage."""

@@ -454,21 +454,9 @@ class PiNAS(OneShot):
         return -sums / (count * partners)
 
     def partners(self, architecture: Architecture) -> list[Architecture]:
-        """Return connected architectures that differ from one in every decision with more than one option.
-
-        They depend on the seed and on that architecture alone.
-        """
-        space = self.problem.space
+        """Return architectures that are disjoint from one; they depend on the seed and on that architecture alone."""
         rng = np.random.default_rng([self.problem.seed, STREAMS.index("search"), *architecture])
-        found: list[Architecture] = []
-        while len(found) < self.config.partners:
-            drawn = tuple(
-                (option + int(rng.integers(1, count))) % count if count > 1 else option
-                for option, count in zip(architecture, space.choices, strict=True)
-            )
-            if space.is_connected(drawn):
-                found.append(drawn)
-        return found
+        return [self.problem.space.disjoint_partner(architecture, rng) for _ in range(self.config.partners)]
 
     def nearest_neighbours(self, architectures: Sequence[Architecture]) -> Floats:
         """Return the accuracy (percent) on scoring images of a vote of the nearest training images.

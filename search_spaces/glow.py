@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
@@ -22,10 +22,10 @@ from torch import nn
 
 from search_spaces.errors import SupertauError
 from search_spaces.space import Architecture, NetworkConfig, SearchSpace
-from search_spaces.supernet import Sharing, Supernet
+from search_spaces.supernet import Edge, MakeModule, Sharing, Slot, Supernet
 
 WIT = Literal["add", "copy", "off"]
-"""What a newly activated block takes from its predecessor (weight inheritance).
+"""What a newly activated block takes from the one it comes from (weight inheritance), called its predecessor here.
 
 add: every entry of its state becomes its own initial value plus the predecessor's present one, batch-norm statistics
 and counters included. copy: the predecessor's values; integer counters stay. off: nothing.
@@ -33,7 +33,7 @@ and counters included. copy: the predecessor's values; integer counters stay. of
 
 
 class Gate(nn.Module, ABC):
-    """Picks a GLOW block for every edge of an architecture; edges in the order of `SearchSpace.flow`, cell by cell."""
+    """Picks a GLOW block for every edge of an architecture, by its number (see `Edge`)."""
 
     @abstractmethod
     def gates(self, architecture: Architecture, level: int) -> torch.Tensor:
@@ -43,8 +43,16 @@ class Gate(nn.Module, ABC):
     def blocks(self, architectures: Sequence[Architecture], level: int) -> list[tuple[int, ...]]:
         """Return the block of each edge of each architecture when scored, whatever others are asked about with it."""
 
-    def inherit(self, block: int, wit: WIT) -> None:
-        """Let the gate's parameters of a block inherit from those of the block before; by default it has none."""
+    def source(self, block: int) -> int:
+        """Return the block that a new one inherits from: the one before."""
+        return block - 1
+
+    def inherit(self, block: int, source: int, wit: WIT) -> None:
+        """Let the gate's parameters of a block inherit from those of another; by default it has none."""
+
+
+def _name(option: int, form: int) -> str:
+    return f"{option}_{form}" if form else str(option)
 
 
 def inherit(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], wit: WIT) -> None:
@@ -120,14 +128,14 @@ class _OneHotSum(torch.autograd.Function):
 class GlowBlocks(Sharing):
     """The GLOW blocks of one cell.
 
-    options, make: as for every `Sharing`. blocks: how many to allocate. plain: see `CLOSENet`. Operations without
+    slots, make: as for every `Sharing`. blocks: how many to allocate. plain: see `CLOSENet`. Operations without
     parameters are the same in every block and held once.
     """
 
     def __init__(
         self,
-        options: list[list[int]],
-        make: Callable[[int], nn.Module],
+        slots: Sequence[Slot],
+        make: MakeModule,
         *,
         blocks: int,
         assignment: Assignment,
@@ -135,41 +143,45 @@ class GlowBlocks(Sharing):
     ) -> None:
         super().__init__()
         self.assignment, self.plain = assignment, plain
-        first = {str(option): make(option) for option in sorted({option for held in options for option in held})}
+        self.forms = [slot.form for slot in slots]
+        held = sorted({(option, slot.form) for slot in slots for option in slot.options})
+        first = {_name(*operation): make(*operation) for operation in held}
         self.weightless = nn.ModuleDict({name: module for name, module in first.items() if not module.state_dict()})
         own = {name: module for name, module in first.items() if name not in self.weightless}
-        others = ({name: make(int(name)) for name in own} for _ in range(blocks - 1))
+        weighted = [operation for operation in held if _name(*operation) in own]
+        others = ({_name(*operation): make(*operation) for operation in weighted} for _ in range(blocks - 1))
         self.blocks = nn.ModuleList(nn.ModuleDict(block) for block in (own, *others))
 
-    def operation(self, architecture: Architecture, edge: int) -> nn.Module:
-        name = str(architecture[edge])
+    def operation(self, architecture: Architecture, edge: Edge) -> nn.Module:
+        name = _name(edge.option, self.forms[edge.slot])
         if name in self.weightless:
             return self.weightless[name]
-        return self._module(self.assignment.scored[architecture][edge], name)
+        return self._module(self.assignment.scored[architecture][edge.number], name)
 
-    def run(self, architecture: Architecture, edge: int, state: torch.Tensor) -> torch.Tensor:
+    def run(self, architecture: Architecture, edge: Edge, state: torch.Tensor, *sizes: Any) -> torch.Tensor:
         """Return the sum of gate times output over the active blocks, in value the picked block's output."""
-        name, lent = str(architecture[edge]), self.assignment.lent
+        name, lent = _name(edge.option, self.forms[edge.slot]), self.assignment.lent
         if lent is None or name in self.weightless:  # the gates sum to one
-            return super().run(architecture, edge, state)
-        picked = 0 if lent.picks is None else lent.picks[edge]
+            return super().run(architecture, edge, state, *sizes)
+        picked = 0 if lent.picks is None else lent.picks[edge.number]
         if lent.gates is None:
-            own: torch.Tensor = self._module(picked, name)(state)
+            own: torch.Tensor = self._module(picked, name)(state, *sizes)
             return own
         modules = [self._module(block, name) for block in range(self.assignment.level)]
-        gates = lent.gates[edge]
+        gates = lent.gates[edge.number]
         if self.plain:
-            return reduce(operator.add, (gate * module(state) for gate, module in zip(gates, modules, strict=True)))
+            outputs = [module(state, *sizes) for module in modules]
+            return reduce(operator.add, (gate * output for gate, output in zip(gates, outputs, strict=True)))
         outputs = []
         for block, module in enumerate(modules):
             with torch.set_grad_enabled(torch.is_grad_enabled() and block == picked):
-                outputs.append(module(state))
+                outputs.append(module(state, *sizes))
         mixed: torch.Tensor = _OneHotSum.apply(gates, picked, *outputs)
         return mixed
 
-    def inherit(self, block: int, wit: WIT) -> None:
-        """Let every operation of a block inherit from the block before."""
-        own, previous = (self.blocks[k].state_dict() for k in (block, block - 1))
+    def inherit(self, block: int, source: int, wit: WIT) -> None:
+        """Let every operation of a block inherit from that of another."""
+        own, previous = (self.blocks[k].state_dict() for k in (block, source))
         inherit(zip(own.values(), previous.values(), strict=True), wit)
 
     def _module(self, block: int, name: str) -> nn.Module:
@@ -206,8 +218,8 @@ class CLOSENet(Supernet):
         self.picks: tuple[int, ...] | None = None
         """Block of each edge in the last training step; None when the gate was not asked."""
 
-        def share(options: list[list[int]], make: Callable[[int], nn.Module]) -> GlowBlocks:
-            return GlowBlocks(options, make, blocks=blocks, assignment=self.assignment, plain=plain)
+        def share(slots: Sequence[Slot], make: MakeModule) -> GlowBlocks:
+            return GlowBlocks(slots, make, blocks=blocks, assignment=self.assignment, plain=plain)
 
         self.net = space.supernet(config, affine=affine, sharing=share)
         self.dropout = dropout or nn.Identity()
@@ -229,11 +241,12 @@ class CLOSENet(Supernet):
         self.forget()
 
     def activate(self, wit: WIT) -> None:
-        """Make the next block active; it and its part of the gate inherit from the one before."""
+        """Make the next block active; it and its part of the gate inherit from the one it comes from."""
+        source = self.gate.source(self.level)
         for module in self.net.modules():
             if isinstance(module, GlowBlocks):
-                module.inherit(self.level, wit)
-        self.gate.inherit(self.level, wit)
+                module.inherit(self.level, source, wit)
+        self.gate.inherit(self.level, source, wit)
         self.set_level(self.level + 1)
 
     def forget(self) -> None:

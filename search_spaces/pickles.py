@@ -6,7 +6,6 @@ only, so the few names that occur in them stand in the list below, most of them 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import re
@@ -167,12 +166,3 @@ def _damaged(name: str, expected: str, error: Exception) -> DataError:
         f"{name}: cannot be read ({type(error).__name__}: {reason}); expected {expected}. "
         "It is truncated, damaged or another kind of file: fetch it again."
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal; raise DataError when it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error

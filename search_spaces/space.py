@@ -6,6 +6,7 @@ space works with every estimator.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from search_spaces.supernet import MakeSharing, Supernet
-    from search_spaces.truth import GroundTruth
+    from search_spaces.truth import GroundTruth, Surrogate
 
 Architecture = tuple[int, ...]
 """One small integer per decision of the space."""
+
+LISTED = 100_000
+"""Encodings up to which a space is listed."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,12 @@ class SearchSpace(ABC):
     """A finite set of architectures, each a tuple of small integers, with their networks and ground truth."""
 
     name: str
+    title: str = ""
+    """How reports call the space; its name when empty."""
     choices: tuple[int, ...]
     """Number of options of each decision; architecture[i] lies in range(choices[i])."""
+    benchmark: NetworkConfig = NetworkConfig()
+    """Size of the stand-alone networks at which costs are told: that of the published benchmark."""
 
     @property
     def size(self) -> int:
@@ -102,9 +110,14 @@ class SearchSpace(ABC):
                 )
 
     # --- membership -------------------------------------------------------------------------------------------------
-    @abstractmethod
     def enumerate(self) -> Iterator[Architecture]:
-        """Yield every architecture in the benchmark's official order; raise SupertauError where there are too many."""
+        """Yield every architecture, in the benchmark's official order; raise SupertauError where there are too many."""
+        if not self.is_listable:
+            raise SupertauError(
+                f"{self.name} has {float(self.size):.2g} architectures, too many to list; name a file of "
+                "architectures, or a sample of them: random:COUNT."
+            )
+        return itertools.product(*map(range, self.choices))
 
     @abstractmethod
     def canonical(self, architecture: Architecture) -> str:
@@ -117,6 +130,11 @@ class SearchSpace(ABC):
     @abstractmethod
     def has_live_convolution(self, architecture: Architecture) -> bool:
         """Return whether an operation with weights lies on a path from the input to the output."""
+
+    @property
+    def is_listable(self) -> bool:
+        """Whether `enumerate` lists the space."""
+        return self.size <= LISTED
 
     def unique(self) -> list[Architecture]:
         """Return one representative per isomorphism class: the first in official order."""
@@ -153,10 +171,23 @@ class SearchSpace(ABC):
             if self.is_connected(one) and self.is_connected(two):
                 return one, two
 
+    def disjoint_partner(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return a connected architecture that differs from one as those of `disjoint_pair` do from each other."""
+        while True:
+            drawn = tuple(
+                (option + int(rng.integers(1, count))) % count if count > 1 else option
+                for option, count in zip(architecture, self.choices, strict=True)
+            )
+            if self.is_connected(drawn):
+                return drawn
+
     @property
     def vocabulary(self) -> int:
         """Number of distinct tokens of `tokens`, which are range(vocabulary)."""
         return max(self.choices)
+
+    tokens_per_step: int = 1
+    """How many successive tokens an encoder reads as one (NAO), such as a pair of predecessor and operation."""
 
     def tokens(self, architecture: Architecture) -> tuple[int, ...]:
         """Return an architecture as a sequence of tokens, the same length for all (NAO)."""
@@ -175,8 +206,16 @@ class SearchSpace(ABC):
         return architecture
 
     def flow(self, architecture: Architecture) -> tuple[FlowGraph, ...]:
-        """Return the data flow of each kind of cell (CLOSE); raise SupertauError for a space without cells."""
-        raise SupertauError(f"{self.name} has no cells whose data flow could be encoded.")
+        """Return the data flow of each kind of cell (CLOSE); nothing for a space without cells, which is a `chain`."""
+        return ()
+
+    @property
+    def operations(self) -> int:
+        """Number of operations that an edge of `flow` may name."""
+        return max(self.choices)
+
+    chain: int = 0
+    """Positions of a stage of equal blocks that may share parameters (CLOSE), in a space without cells."""
 
     # --- networks ---------------------------------------------------------------------------------------------------
     @abstractmethod
@@ -196,8 +235,10 @@ class SearchSpace(ABC):
 
     # --- ground truth -----------------------------------------------------------------------------------------------
     truths: tuple[str, ...] = ()
-    """Data sets that have ground truth, the default first."""
+    """Ground truths that are there without a download, the default first."""
+    files: tuple[str, ...] = ()
+    """Data sets whose ground truth is read from files that the user has."""
 
     @abstractmethod
-    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
-        """Return ground truth: built in when path is None, else read from an official file or a table."""
+    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth | Surrogate:
+        """Return ground truth: when path is None built in or found in the cache folder, else of what the path holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -54,6 +55,45 @@ def run_stacked(module: nn.Module, states: Sequence[torch.Tensor]) -> list[torch
     return list(module(torch.cat(list(states))).split(len(states[0])))
 
 
+Term = tuple[nn.Module | None, int]
+"""A module (None: identity) and the number of the state that enters it."""
+
+
+def run_distinct(held: Sequence[torch.Tensor], terms: Sequence[tuple[Term, ...]]) -> dict[Term, torch.Tensor]:
+    """Return the output of every distinct term; all inputs of one module are run in one go."""
+    work: dict[nn.Module | None, list[int]] = {}
+    for module, source in dict.fromkeys(term for entering in terms for term in entering):
+        work.setdefault(module, []).append(source)
+    outputs = {}
+    for module, sources in work.items():
+        inputs = [held[source] for source in sources]
+        results = inputs if module is None else run_stacked(module, inputs)
+        outputs.update({(module, source): result for source, result in zip(sources, results, strict=True)})
+    return outputs
+
+
+class Slot(NamedTuple):
+    """A place in a cell that can hold an operation.
+
+    options: those it may hold. form: what besides the option decides the module there, such as a stride.
+    """
+
+    options: tuple[int, ...]
+    form: int = 0
+
+
+class Edge(NamedTuple):
+    """An operation of one architecture.
+
+    number: its place in `SearchSpace.flow`, counted over all kinds of cells (in a chain: its position in the stage).
+    slot: where in the cell it stands. option: which operation it is.
+    """
+
+    number: int
+    slot: int
+    option: int
+
+
 class Sharing(nn.Module, ABC):
     """Owns the parameters of one cell's operations and lends them to edges.
 
@@ -62,31 +102,42 @@ class Sharing(nn.Module, ABC):
     """
 
     @abstractmethod
-    def operation(self, architecture: Architecture, edge: int) -> nn.Module:
+    def operation(self, architecture: Architecture, edge: Edge) -> nn.Module:
         """Return the module that runs an edge of an architecture when it is scored or trained alone."""
 
-    def run(self, architecture: Architecture, edge: int, state: torch.Tensor) -> torch.Tensor:
-        """Return the output of an edge in training; a scheme that learns its assignment mixes modules here."""
-        output: torch.Tensor = self.operation(architecture, edge)(state)
+    def run(self, architecture: Architecture, edge: Edge, state: torch.Tensor, *sizes: Any) -> torch.Tensor:
+        """Return the output of an edge in training; a scheme that learns its assignment mixes modules here.
+
+        sizes: what the module is called with besides the state, in spaces whose operations have a variable size.
+        """
+        output: torch.Tensor = self.operation(architecture, edge)(state, *sizes)
         return output
 
 
-MakeSharing = Callable[[list[list[int]], Callable[[int], nn.Module]], Sharing]
-"""From the options of each edge of a cell, and a maker of an option's module, to the owner of that cell's modules."""
+MakeModule = Callable[[int, int], nn.Module]
+"""From an option and a form to the module."""
+MakeSharing = Callable[[Sequence[Slot], MakeModule], Sharing]
+"""From the slots of a cell, and a maker of modules, to the owner of that cell's modules."""
 
 
 class ShareByPosition(Sharing):
-    """The usual supernet: every edge of every cell owns one module per option.
+    """The usual supernet: every slot of every cell owns one module per option.
 
-    options: which options to hold for each edge; make: builds the module of an option.
-    A stand-alone network is the same scheme with a single option per edge.
+    A stand-alone network is the same scheme with a single option in each slot that it uses.
     """
 
-    def __init__(self, options: list[list[int]], make: Callable[[int], nn.Module]) -> None:
+    def __init__(self, slots: Sequence[Slot], make: MakeModule) -> None:
         super().__init__()
-        self.edges = nn.ModuleList(nn.ModuleDict({str(o): make(o) for o in held}) for held in options)
+        self.edges = nn.ModuleList(nn.ModuleDict({str(o): make(o, form) for o in held}) for held, form in slots)
 
-    def operation(self, architecture: Architecture, edge: int) -> nn.Module:
-        held = self.edges[edge]
+    def operation(self, architecture: Architecture, edge: Edge) -> nn.Module:
+        held = self.edges[edge.slot]
         assert isinstance(held, nn.ModuleDict)
-        return held[str(architecture[edge])]
+        return held[str(edge.option)]
+
+
+def leaves(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules of a tree that hold no other module."""
+    for part in module.modules():
+        if not any(part.children()):
+            yield part

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.cache import digest
 from search_spaces.errors import DataError, InvalidArchitecture
-from search_spaces.pickles import sha256_of
 from search_spaces.space import Architecture, SearchSpace
 from search_spaces.truth import GroundTruth
 
@@ -83,7 +83,7 @@ def read_table(
         split=split or about.get("split", _UNSTATED),
         epochs=about.get("epochs") if epochs is None else epochs,
         source=str(about.get("source", path.name)),
-        sha256=sha256_of(path),
+        sha256=digest(path, "sha256"),
         architectures=tuple(lines),
         trials=trials,
         seeds=tuple(columns),

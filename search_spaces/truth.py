@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +22,8 @@ class GroundTruth:
 
     architectures: N distinct encoded architectures. trials: (N, S) accuracy in percent, NaN where a seed does not
     exist; S >= 1 training seeds. seeds: their S names. dataset: what the networks were trained on; split: which images
-    the accuracy is measured on; epochs: training length; source: who made the numbers; sha256: of the file read.
+    the accuracy is measured on; epochs: training length; source: who made the numbers; sha256: of the file read;
+    chance: accuracy of a guess in percent, where trainings that failed are told by it.
     """
 
     space: str
@@ -32,6 +35,7 @@ class GroundTruth:
     architectures: tuple[Architecture, ...]
     trials: Floats
     seeds: tuple[str, ...]
+    chance: float | None = None
 
     def __post_init__(self) -> None:
         n, s = len(self.architectures), len(self.seeds)
@@ -76,4 +80,13 @@ class GroundTruth:
             "sha256": self.sha256,
             "seeds": list(self.seeds),
             "architectures": len(self.architectures),
+            "chance": self.chance,
         }
+
+
+class Surrogate(ABC):
+    """A model that predicts the accuracy of any architecture of its space: ground truth without a table."""
+
+    @abstractmethod
+    def table(self, architectures: Sequence[Architecture]) -> GroundTruth:
+        """Return the predictions for some architectures as ground truth, one trial each."""

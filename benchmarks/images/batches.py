@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.cache import WrongChecksum
+from search_spaces.cache import WrongChecksum
 from search_spaces.errors import DataError
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]

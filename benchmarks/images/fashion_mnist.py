@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.cache import WrongChecksum
 from benchmarks.images.source import ImageSource, Loaded
 from estimators.problem import Augmentation
+from search_spaces.cache import WrongChecksum
 from search_spaces.errors import DataError
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")

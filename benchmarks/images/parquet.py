@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from benchmarks.cache import digest, is_writable, user_cache_folder
 from benchmarks.files import write_atomically
 from benchmarks.images.source import Loaded
+from search_spaces.cache import digest, is_writable, user_cache_folder
 from search_spaces.errors import DataError, SupertauError
 
 Pixels = npt.NDArray[np.uint8]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.cache import cache_folder
 from benchmarks.images.source import IMAGES, Loaded
 from benchmarks.images.split import Rows, Size, choose, split
 from estimators.augment import resize
 from estimators.problem import ImageSet
+from search_spaces.cache import cache_folder
 from search_spaces.errors import DataError
 
 

@@ -19,7 +19,18 @@ from search_spaces.nasbench201.canonical import (
     used_edges,
 )
 from search_spaces.space import Architecture, NetworkConfig
-from search_spaces.supernet import MakeSharing, ShareByPosition, Sharing, Supernet, run_stacked
+from search_spaces.supernet import (
+    Edge,
+    MakeSharing,
+    ShareByPosition,
+    Sharing,
+    Slot,
+    Supernet,
+    Term,
+    leaves,
+    run_distinct,
+    run_stacked,
+)
 
 
 class ReLUConvBN(nn.Sequential):
@@ -46,6 +57,10 @@ def make_operation(option: int, width: int, *, affine: bool) -> nn.Module:
     raise ValueError(f"operation {option} has no module")
 
 
+def _edge(architecture: Architecture, edge: int) -> Edge:
+    return Edge(edge, edge, architecture[edge])
+
+
 class Cell(nn.Module):
     """One cell: each node is the sum of its incoming edges; nodes that lead nowhere are not computed."""
 
@@ -62,7 +77,7 @@ class Cell(nn.Module):
             state = nodes[source] if nodes[source] is not None else torch.zeros_like(images)
             assert state is not None
             option = architecture[edge]
-            output = state if option == SKIP else self.sharing.run(architecture, edge, state)
+            output = state if option == SKIP else self.sharing.run(architecture, _edge(architecture, edge), state)
             held = nodes[target]
             nodes[target] = output if held is None else held + output
         last = nodes[OUTPUT]
@@ -81,20 +96,22 @@ class Cell(nn.Module):
         held.append(torch.zeros_like(states[0]))
         nodes = [[row, zero, zero, zero] for row in rows]
         for node in range(1, OUTPUT + 1):
-            terms: list[tuple[tuple[nn.Module | None, int], ...]] = []
+            terms: list[tuple[Term, ...]] = []
             for cell, architecture in zip(nodes, architectures, strict=True):
                 entering = (edge for edge in used_edges(architecture) if EDGES[edge][1] == node)
                 terms.append(
                     tuple(
                         (
-                            None if architecture[edge] == SKIP else self.sharing.operation(architecture, edge),
+                            None
+                            if architecture[edge] == SKIP
+                            else self.sharing.operation(architecture, _edge(architecture, edge)),
                             cell[EDGES[edge][0]],
                         )
                         for edge in entering
                     )
                 )
-            outputs = self._outputs(held, terms)
-            sums: dict[tuple[tuple[nn.Module | None, int], ...], int] = {(): zero}
+            outputs = run_distinct(held, terms)
+            sums: dict[tuple[Term, ...], int] = {(): zero}
             for cell, entering_terms in zip(nodes, terms, strict=True):
                 if entering_terms not in sums:
                     total = outputs[entering_terms[0]]
@@ -106,25 +123,10 @@ class Cell(nn.Module):
         last = list(dict.fromkeys(cell[OUTPUT] for cell in nodes))
         return [held[at] for at in last], [last.index(cell[OUTPUT]) for cell in nodes]
 
-    @staticmethod
-    def _outputs(
-        held: list[torch.Tensor], terms: list[tuple[tuple[nn.Module | None, int], ...]]
-    ) -> dict[tuple[nn.Module | None, int], torch.Tensor]:
-        """Return the output of every distinct pair of module (None: identity) and input."""
-        work: dict[nn.Module | None, list[int]] = {}
-        for module, source in dict.fromkeys(term for entering in terms for term in entering):
-            work.setdefault(module, []).append(source)
-        outputs = {}
-        for module, sources in work.items():
-            inputs = [held[source] for source in sources]
-            results = inputs if module is None else run_stacked(module, inputs)
-            outputs.update({(module, source): result for source, result in zip(sources, results, strict=True)})
-        return outputs
-
     def path(self, architecture: Architecture) -> Iterator[nn.Module]:
         """Yield the leaf modules that a cell runs, each once."""
         operations = (
-            self.sharing.operation(architecture, edge)
+            self.sharing.operation(architecture, _edge(architecture, edge))
             for edge in used_edges(architecture)
             if architecture[edge] != SKIP
         )
@@ -148,19 +150,12 @@ class Reduction(nn.Module):
         return self.shortcut(images) + self.second(self.first(images))
 
 
-def leaves(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the modules of a tree that hold no other module."""
-    for part in module.modules():
-        if not any(part.children()):
-            yield part
-
-
 class NASBench201Supernet(Supernet):
     """Stem, three stages of `cells` cells with a reduction between, batch norm, global pooling, classifier.
 
     affine: whether batch norms inside cells have weight and bias (stem, reductions and head always have).
-    options: which operations each edge holds; all by default. sharing: makes the owner of a cell's parameters from
-    those options and a module maker; by default each edge of each cell owns its own.
+    slots: which operations each edge holds; all by default. sharing: makes the owner of a cell's parameters from those
+    slots and a module maker; by default each edge of each cell owns its own.
     """
 
     def __init__(
@@ -168,12 +163,12 @@ class NASBench201Supernet(Supernet):
         config: NetworkConfig,
         *,
         affine: bool = False,
-        options: list[list[int]] | None = None,
+        slots: Sequence[Slot] | None = None,
         sharing: MakeSharing = ShareByPosition,
     ) -> None:
         super().__init__()
         self.config = config
-        held = options or [[o for o in range(len(OPERATIONS)) if o != NONE] for _ in EDGES]
+        slots = slots or [Slot(tuple(o for o in range(len(OPERATIONS)) if o != NONE))] * len(EDGES)
         width = config.channels
         self.stem = nn.Sequential(
             nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
@@ -184,10 +179,10 @@ class NASBench201Supernet(Supernet):
                 layers.append(Reduction(width, 2 * width))
                 width *= 2
 
-            def make(option: int, width: int = width) -> nn.Module:
+            def make(option: int, _form: int, width: int = width) -> nn.Module:
                 return make_operation(option, width, affine=affine)
 
-            layers.extend(Cell(sharing(held, make)) for _ in range(config.cells))
+            layers.extend(Cell(sharing(slots, make)) for _ in range(config.cells))
         self.layers = nn.ModuleList(layers)
         self.head = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(width, config.classes)
@@ -224,8 +219,8 @@ class NASBench201Network(nn.Module):
     def __init__(self, architecture: Architecture, config: NetworkConfig, *, affine: bool = True) -> None:
         super().__init__()
         self.architecture = architecture
-        options = [[option] if option != NONE else [] for option in architecture]
-        self.body = NASBench201Supernet(config, affine=affine, options=options)
+        slots = [Slot((option,) if option != NONE else ()) for option in architecture]
+        self.body = NASBench201Supernet(config, affine=affine, slots=slots)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.body(images, self.architecture)

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.cache import digest
 from search_spaces.errors import DataError, InvalidArchitecture, UnknownName, unknown
-from search_spaces.pickles import load_pth, load_restricted, sha256_of
+from search_spaces.pickles import load_pth, load_restricted
 from search_spaces.space import Architecture, SearchSpace
 from search_spaces.truth import GroundTruth
 
@@ -82,7 +83,7 @@ def read_pth(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: bo
     from nas_201_api import NASBench201API  # imports torch
 
     expected = "a NAS-Bench-201 file, a dictionary with meta_archs, arch2infos and evaluated_indexes"
-    sha256 = sha256_of(path)
+    sha256 = digest(path, "sha256")
     content = load_pth(path, expected=expected, trust_pickle=trust_pickle)
     try:
         api = NASBench201API(_Shared(content), verbose=False)

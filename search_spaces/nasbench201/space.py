@@ -42,6 +42,7 @@ class NASBench201(SearchSpace):
     """The space; an architecture holds one operation number per edge, edges in the order of the text form."""
 
     name = "nasbench201"
+    title = "NAS-Bench-201"
     choices = (len(OPERATIONS),) * len(EDGES)
     truths = ("cifar10", "cifar100", "imagenet16-120")
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cache, data, downloads, fetch
 from benchmarks.data import DATA, State, list_data, verify
 from benchmarks.downloads import DataItem, RemoteFile
 from benchmarks.images import fashion_mnist
 from benchmarks.images.fashion_mnist import FashionMnist
+from search_spaces import cache, data, downloads, fetch
 from search_spaces.errors import DataError, UnknownName
 
 

@@ -273,7 +273,7 @@ def test_a_sample_follows_the_logits():
 def test_a_blocks_logit_inherits_from_the_one_before(wit):
     network = gate()
     weight, bias = (p.detach().clone() for p in (network.output.weight, network.output.bias))
-    network.inherit(2, wit)
+    network.inherit(2, 1, wit)
     for now, before in ((network.output.weight, weight), (network.output.bias, bias)):
         expected = {"add": before[2] + before[1], "copy": before[1], "off": before[2]}[wit]
         assert torch.equal(now[2], expected)

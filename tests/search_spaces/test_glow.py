@@ -12,6 +12,7 @@ from search_spaces.nasbench201 import NASBench201
 from search_spaces.nasbench201.canonical import used_edges
 from search_spaces.nasbench201.network import Cell
 from search_spaces.space import NetworkConfig
+from search_spaces.supernet import Edge, Slot
 
 SPACE = NASBench201()
 TINY = NetworkConfig(channels=4, cells=1, image_size=8, classes=10, image_channels=1)
@@ -36,7 +37,7 @@ class Table(Gate):
     def blocks(self, architectures, level):
         return [tuple(self.picks) for _ in architectures]
 
-    def inherit(self, block, wit):
+    def inherit(self, block, source, wit):
         self.inherited.append((block, wit))
 
 
@@ -91,7 +92,7 @@ def test_one_block_serves_all_edges_of_its_cell_and_no_other_cell():
     net = CLOSENet(SPACE, TINY, Table((0,) * 6), blocks=1)
     cells = glow(net)
     net._assign([(CONV3,) * 6])
-    lent = [{cell.operation((CONV3,) * 6, edge) for edge in range(6)} for cell in cells]
+    lent = [{cell.operation((CONV3,) * 6, Edge(edge, edge, CONV3)) for edge in range(6)} for cell in cells]
     assert [len(modules) for modules in lent] == [1, 1, 1]
     assert len(set.union(*lent)) == 3
 
@@ -139,12 +140,12 @@ def test_gradients_of_an_edge_by_hand(plain):
     """d/d gate_k = <gradient, block_k(x)> for active blocks; the picked block gets the whole gradient."""
     torch.manual_seed(3)
     assignment = Assignment(level=3)
-    cell = GlowBlocks([[0]], lambda _: Scale(), blocks=4, assignment=assignment, plain=plain)
+    cell = GlowBlocks([Slot((0,))], lambda *_: Scale(), blocks=4, assignment=assignment, plain=plain)
     gates = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64, requires_grad=True)
     assignment.lent = Lent([1], gates)
     x = torch.randn(5, dtype=torch.float64, requires_grad=True)
     gradient = torch.randn(5, dtype=torch.float64)
-    cell.run((0,), 0, x).backward(gradient)
+    cell.run((0,), Edge(0, 0, 0), x).backward(gradient)
     scales = [block["0"].weight for block in cell.blocks]
     expected = torch.stack([(gradient * scale * x).sum() for scale in scales[:3]])
     torch.testing.assert_close(gates.grad[0], expected)

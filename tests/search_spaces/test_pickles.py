@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search_spaces.cache import digest
 from search_spaces.errors import DataError
-from search_spaces.pickles import NOTHING, load_pth, load_restricted, sha256_of
+from search_spaces.pickles import NOTHING, load_pth, load_restricted
 
 torch = pytest.importorskip("torch")
 
@@ -154,6 +155,6 @@ def test_a_plain_pickle_is_no_pth(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     path = tmp_path / "some"
     path.write_bytes(b"content")
-    assert sha256_of(path) == hashlib.sha256(b"content").hexdigest()
+    assert digest(path, "sha256") == hashlib.sha256(b"content").hexdigest()
     with pytest.raises(DataError, match="cannot be read"):
-        sha256_of(tmp_path / "absent")
+        digest(tmp_path / "absent", "sha256")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search_spaces.cache import digest
 from search_spaces.errors import DataError
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.nasbench201.truth import load
-from search_spaces.pickles import sha256_of
 from search_spaces.table import SUFFIXES, read_table, write_table
 from search_spaces.truth import GroundTruth
 
@@ -39,7 +39,7 @@ def test_round_trip(tmp_path: Path, suffix: str, seeds: tuple[str, ...]) -> None
     write_table(truth, path, SPACE)
     read = load(SPACE, "cifar10", path)
     np.testing.assert_array_equal(read.trials, truth.trials)
-    assert (read.architectures, read.seeds, read.sha256) == (CELLS, seeds, sha256_of(path))
+    assert (read.architectures, read.seeds, read.sha256) == (CELLS, seeds, digest(path, "sha256"))
     assert (read.split, read.epochs, read.source) == ("x-valid", 200, "somebody")
     first = path.read_bytes()
     write_table(truth, path, SPACE)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.cache import WrongChecksum
 from benchmarks.images import load_problem_images
 from benchmarks.images.batches import read_batch
 from benchmarks.images.cifar import Cifar10, Cifar100
 from estimators.problem import Augmentation
+from search_spaces.cache import WrongChecksum
 from search_spaces.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official split has.*:UserWarning")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.cache import WrongChecksum
 from benchmarks.images import fashion_mnist, load_problem_images
 from benchmarks.images.fashion_mnist import FashionMnist
+from search_spaces.cache import WrongChecksum
 from search_spaces.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official split has.*:UserWarning")

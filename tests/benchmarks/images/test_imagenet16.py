@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cache import WrongChecksum
 from benchmarks.images import load_problem_images
 from benchmarks.images.imagenet16 import ImageNet16
+from search_spaces.cache import WrongChecksum
 from search_spaces.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official split has.*:UserWarning")

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from search_spaces.errors import SupertauError
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, POOL, SKIP, used_edges
-from search_spaces.nasbench201.network import Cell, NASBench201Supernet, Reduction, extract, leaves
+from search_spaces.nasbench201.network import Cell, NASBench201Supernet, Reduction, extract
 from search_spaces.space import NetworkConfig
-from search_spaces.supernet import ShareByPosition
+from search_spaces.supernet import Edge, ShareByPosition, leaves
 
 SPACE = NASBench201()
 CELLS = tuple(SPACE.enumerate())
@@ -224,7 +224,9 @@ class NaiveCell(nn.Module):
             for edge, (source, target) in enumerate(EDGES):
                 if target == node:
                     dead = architecture[edge] == NONE
-                    operation = None if dead else self.sharing.operation(architecture, edge)
+                    operation = (
+                        None if dead else self.sharing.operation(architecture, Edge(edge, edge, architecture[edge]))
+                    )
                     state = state + (0 * nodes[source] if operation is None else operation(nodes[source]))
             nodes.append(state)
         return nodes[3]
@@ -382,7 +384,12 @@ def test_every_edge_of_every_cell_owns_its_weights():
     body = supernet(TINY_TWO)
     cells = [layer for layer in body.layers if isinstance(layer, Cell)]
     full = [(option,) * 6 for option in (CONV1, CONV3)]
-    held = [cell.sharing.operation(whole, edge) for cell in cells for edge in range(6) for whole in full]
+    held = [
+        cell.sharing.operation(whole, Edge(edge, edge, whole[edge]))
+        for cell in cells
+        for edge in range(6)
+        for whole in full
+    ]
     assert len({id(module) for module in held}) == 6 * 6 * 2
 
 
@@ -390,11 +397,11 @@ def test_another_sharing_scheme_fits_the_same_network():
     """Two edges that lend the same module: the network code does not change, only who owns the weights."""
 
     class ShareByOption(ShareByPosition):
-        def __init__(self, options, make):
-            super().__init__(options[:1], make)
+        def __init__(self, slots, make):
+            super().__init__(slots[:1], make)
 
         def operation(self, architecture, edge):
-            return self.edges[0][str(architecture[edge])]
+            return self.edges[0][str(edge.option)]
 
     body = NASBench201Supernet(TINY, sharing=ShareByOption)
     kept = SPACE.supernet(TINY)

@@ -245,7 +245,7 @@ class OneFunctionPerOption(Sharing):
         self.held = nn.ModuleDict({str(option): module for option, module in modules.items()})
 
     def operation(self, architecture, edge):
-        return self.held[str(architecture[edge])]
+        return self.held[str(edge.option)]
 
 
 class Function(nn.Module):

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search_spaces.cache import digest
 from search_spaces.errors import DataError, UnknownName
 from search_spaces.nasbench201 import NASBench201, truth
-from search_spaces.pickles import NOTHING, load_restricted, sha256_of
+from search_spaces.pickles import NOTHING, load_restricted
 
 SPACE = NASBench201()
 
@@ -43,7 +44,7 @@ def test_shape_seeds_and_provenance(dataset: str) -> None:
     assert not missing[:, :2].any()
     assert table.architectures == tuple(SPACE.enumerate())
     assert (table.split, table.epochs, table.dataset, table.space) == ("x-valid", 200, dataset, "nasbench201")
-    assert table.sha256 == sha256_of(truth._folder() / truth._FILES[dataset][0])
+    assert table.sha256 == digest(truth._folder() / truth._FILES[dataset][0], "sha256")
 
 
 def test_cells_at_chance() -> None:

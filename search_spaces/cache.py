@@ -36,9 +36,15 @@ def is_writable(folder: Path) -> bool:
 
 
 def digest(path: Path, algorithm: str) -> str:
-    """Return the hexadecimal checksum of a file; algorithm: a name hashlib knows, such as 'md5' or 'sha256'."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+    """Return the hexadecimal checksum of a file; algorithm: a name hashlib knows, such as 'md5' or 'sha256'.
+
+    Raises DataError when it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 class WrongChecksum(DataError):

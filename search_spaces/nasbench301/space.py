@@ -1,0 +1,293 @@
+"""DARTS cells (Liu et al., ICLR 2019) as in NAS-Bench-301: two cells of four nodes, seven operations, 10^18 in all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from search_spaces.nasbench301 import genotype
+from search_spaces.nasbench301.genotype import (
+    CHOICES,
+    DIL3,
+    DIL5,
+    INPUTS,
+    KINDS,
+    NODES,
+    NORMAL,
+    OPERATIONS,
+    PAIRS,
+    REDUCE,
+    SEP3,
+    SEP5,
+    SKIP,
+    Cell,
+    decoded,
+    encoded,
+)
+from search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.nasbench301.network import DARTSSupernet
+    from search_spaces.supernet import MakeSharing
+    from search_spaces.truth import GroundTruth, Surrogate
+
+PREDECESSORS = INPUTS + NODES - 1
+"""Nodes that may be a predecessor; the tokens of operations come after theirs."""
+
+
+class Layer(NamedTuple):
+    """One cell of a network.
+
+    kind: NORMAL or REDUCE. before, last: channels of its two inputs. width: of its nodes. side: of its second input,
+    in pixels; halved: whether the first input is from before a reduction and has twice that.
+    """
+
+    kind: int
+    before: int
+    last: int
+    width: int
+    side: int
+    halved: bool
+
+    @property
+    def side_of_nodes(self) -> int:
+        """Side of its nodes, in pixels: a reduction cell halves it, rounding up."""
+        return (self.side + 1) // 2 if self.kind == REDUCE else self.side
+
+
+@lru_cache
+def layers(config: NetworkConfig) -> tuple[Layer, ...]:
+    """Return the cells of a network, 3 * cells + 2 in all: `cells` normal ones, a reduction, and so on.
+
+    Of L cells those at L // 3 and 2 L // 3 are reductions, which double the width.
+    """
+    kinds = [NORMAL] * config.cells
+    kinds = [*kinds, REDUCE, *kinds, REDUCE, *kinds]
+    before = last = 3 * config.channels
+    width, side, halved = config.channels, config.image_size, False
+    made: list[Layer] = []
+    for kind in kinds:
+        width *= 2 if kind == REDUCE else 1
+        made.append(Layer(kind, before, last, width, side, halved))
+        before, last, side, halved = last, NODES * width, made[-1].side_of_nodes, kind == REDUCE
+    return tuple(made)
+
+
+@lru_cache
+def _costs(config: NetworkConfig) -> tuple[list[int], list[list[list[list[int]]]]]:
+    """Return [parameters, MACs] of what all networks have, and of operations: [kind][from a cell input][operation]."""
+    stem = config.image_channels * 9 * 3 * config.channels
+    fixed = np.array([stem + 2 * 3 * config.channels, stem * config.image_size**2])
+    operations = np.zeros((len(KINDS), 2, len(OPERATIONS), 2), dtype=np.int64)
+    for layer in layers(config):
+        width, pixels = layer.width, layer.side_of_nodes**2
+        projections = (layer.before + layer.last) * width
+        fixed += projections + 2 * 2 * width, projections * layer.side**2
+        for option, kernel, repeats in ((SEP3, 3, 2), (SEP5, 5, 2), (DIL3, 3, 1), (DIL5, 5, 1)):
+            weights = repeats * (kernel**2 * width + width**2)
+            operations[layer.kind, :, option] += weights + repeats * 2 * width, weights * pixels
+        if layer.kind == REDUCE:
+            operations[layer.kind, 1, SKIP] += width**2 + 2 * width, width**2 * pixels
+    weights = NODES * width * config.classes
+    fixed += weights + config.classes, weights
+    return fixed.tolist(), operations.tolist()
+
+
+@lru_cache(maxsize=2**10)
+def _orders(sources: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the orders of a cell's nodes in which none comes before a predecessor, from each node's predecessors."""
+    return tuple(
+        order
+        for order in itertools.permutations(range(NODES))
+        if all(
+            source < INPUTS or order.index(source - INPUTS) < order.index(node)
+            for node, pair in enumerate(sources)
+            for source in pair
+        )
+    )
+
+
+def orders(cell: Cell) -> tuple[tuple[int, ...], ...]:
+    """Return the orders, from 1 to 24, in which the nodes of a cell can be written."""
+    return _orders(tuple((lower, higher) for (lower, _), (higher, _) in cell))
+
+
+def reordered(cell: Cell, order: Sequence[int]) -> Cell:
+    """Return a cell with its nodes written in another order."""
+    places = [*range(INPUTS), *(INPUTS + order.index(node) for node in range(NODES))]
+    nodes = []
+    for node in order:
+        one, two = sorted((places[source], option) for source, option in cell[node])
+        nodes.append((one, two))
+    return tuple(nodes)
+
+
+@lru_cache(maxsize=2**16)
+def _least(cell: Cell) -> Cell:
+    return min(reordered(cell, order) for order in orders(cell))
+
+
+class DARTS(SearchSpace):
+    """The space; `search_spaces.nasbench301.genotype` says what the 24 integers of an architecture mean."""
+
+    name = "nasbench301"
+    title = "DARTS cells"
+    choices = CHOICES
+    # The networks behind NAS-Bench-301 have 32 channels and 8 cells.
+    benchmark = NetworkConfig(channels=32, cells=2)
+    truths = ("micro",)
+    files = ("cifar10",)
+    vocabulary = PREDECESSORS + len(OPERATIONS)
+    tokens_per_step = 2
+    operations = len(OPERATIONS)
+
+    def format(self, architecture: Architecture) -> str:
+        """Return the text of nasbench301: ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)``."""
+        self.check(architecture)
+        return genotype.to_genotype(architecture)
+
+    def parse(self, text: str) -> Architecture:
+        """Return the encoding of the text of nasbench301, NASLib (compact) or aw_nas."""
+        return genotype.parse(text)
+
+    def canonical(self, architecture: Architecture) -> str:
+        """Return the digits of the least encoding that isomorphic architectures share.
+
+        Two are isomorphic when each cell of one is the other's with its nodes in another order: their networks differ
+        by a permutation of the channels of cell outputs only. The two inputs of a cell are not interchangeable, and
+        nothing is simplified: a skip from a node is not that node.
+        """
+        self.check(architecture)
+        return "".join(map(str, encoded([_least(cell) for cell in decoded(architecture)])))
+
+    def is_connected(self, architecture: Architecture) -> bool:
+        """Return True: every node has two operations, none of which is zero, on what comes from the input."""
+        return True
+
+    def has_live_convolution(self, architecture: Architecture) -> bool:
+        """Return whether either cell has a separable or dilated convolution: all nodes lead to the output.
+
+        The convolutions of projections and of skips with stride 2 do not count.
+        """
+        return any(option >= SEP3 for cell in decoded(architecture) for node in cell for _, option in node)
+
+    # --- variation --------------------------------------------------------------------------------------------------
+    def disjoint_pair(self, rng: np.random.Generator) -> tuple[Architecture, Architecture]:
+        """Return two architectures that have no operation of an edge in common."""
+        one = self.sample(rng)
+        return one, self.disjoint_partner(one, rng)
+
+    def disjoint_partner(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return an architecture drawn uniformly, except that on edges of both it has one of the six other operations.
+
+        An edge is a cell, a node and a predecessor of it.
+        """
+        cells = []
+        for cell in decoded(architecture):
+            nodes = []
+            for pairs, node in zip(PAIRS, cell, strict=True):
+                held = dict(node)
+                (lower, low), (higher, high) = (
+                    (source, self._other(held.get(source), rng)) for source in pairs[int(rng.integers(len(pairs)))]
+                )
+                nodes.append(((lower, low), (higher, high)))
+            cells.append(tuple(nodes))
+        return encoded(cells)
+
+    def _other(self, option: int | None, rng: np.random.Generator) -> int:
+        if option is None:
+            return int(rng.integers(self.operations))
+        return (option + int(rng.integers(1, self.operations))) % self.operations
+
+    def tokens(self, architecture: Architecture) -> tuple[int, ...]:
+        """Return 32 tokens, (predecessor, 5 + operation) of every operation, the lower predecessor first."""
+        entries = (entry for cell in decoded(architecture) for node in cell for entry in node)
+        return tuple(token for source, option in entries for token in (source, PREDECESSORS + option))
+
+    def from_tokens(self, tokens: Sequence[int]) -> Architecture:
+        """Return the architecture of 32 allowed tokens; the entries of a node may come in either order."""
+        entries = [(int(s), int(o) - PREDECESSORS) for s, o in zip(tokens[::2], tokens[1::2], strict=True)]
+        nodes = []
+        for pair in zip(entries[::2], entries[1::2], strict=True):
+            one, two = sorted(pair)
+            nodes.append((one, two))
+        return encoded((tuple(nodes[:NODES]), tuple(nodes[NODES:])))
+
+    def allowed_tokens(self, prefix: Sequence[int]) -> tuple[int, ...]:
+        """Return operations after a predecessor, else the predecessors that the node may have and has not yet."""
+        entry, is_operation = divmod(len(prefix), 2)
+        if is_operation:
+            return tuple(range(PREDECESSORS, self.vocabulary))
+        node, second = divmod(entry, 2)
+        taken = {prefix[-2]} if second else set()
+        return tuple(source for source in range(INPUTS + node % NODES) if source not in taken)
+
+    def rewritten(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Return an isomorphic encoding: the nodes of each cell in a random order that dependencies allow."""
+        cells = []
+        for cell in decoded(architecture):
+            valid = orders(cell)
+            cells.append(reordered(cell, valid[int(rng.integers(len(valid)))]))
+        return encoded(cells)
+
+    def flow(self, architecture: Architecture) -> tuple[FlowGraph, ...]:
+        """Return the data flow of the normal and of the reduction cell: two inputs, four nodes, eight edges each."""
+        return tuple(
+            FlowGraph(
+                INPUTS + NODES,
+                tuple(range(INPUTS)),
+                tuple(
+                    (source, target, option)
+                    for target, node in enumerate(cell, start=INPUTS)
+                    for source, option in node
+                ),
+            )
+            for cell in decoded(architecture)
+        )
+
+    # --- networks ---------------------------------------------------------------------------------------------------
+    def cost(self, architecture: Architecture, config: NetworkConfig) -> Cost:
+        """Return parameters and multiply-accumulates of convolutions and classifier, without an auxiliary head.
+
+        The parameters that Ning et al. (2021) publish for NAS-Bench-301 are those at 36 channels and 8 cells, batch
+        norms affine; their FLOPs are the MACs at 16 channels, except that the second convolution of a factorized
+        reduction, whose input lacks a row and a column, counts as (side - 1)^2 / 4 pixels instead of side^2 / 4.
+        """
+        self.check(architecture)
+        (parameters, macs), operations = _costs(config)
+        for of_kind, cell in zip(operations, decoded(architecture), strict=True):
+            for node in cell:
+                for source, option in node:
+                    more_parameters, more_macs = of_kind[source < INPUTS][option]
+                    parameters += more_parameters
+                    macs += more_macs
+        return Cost(parameters, macs)
+
+    def supernet(
+        self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None
+    ) -> DARTSSupernet:
+        """Return the supernet; by default it shares by position."""
+        from search_spaces.nasbench301.network import DARTSSupernet
+        from search_spaces.supernet import ShareByPosition
+
+        return DARTSSupernet(config, affine=affine, sharing=sharing or ShareByPosition)
+
+    def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
+        """Return the stand-alone network of an architecture, batch norms affine."""
+        from search_spaces.nasbench301.network import DARTSNetwork
+
+        self.check(architecture)
+        return DARTSNetwork(architecture, config)
+
+    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth | Surrogate:
+        """Return accuracies: built in, of a table, or of NAS-Bench-301's surrogate files."""
+        from search_spaces.nasbench301.truth import load
+
+        return load(self, dataset, path, trust_pickle=trust_pickle)

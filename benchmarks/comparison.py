@@ -90,7 +90,9 @@ def _view(run: Run, column: str, shared: list[str], dataset: str, name: str) -> 
     def rows(table: pd.DataFrame) -> pd.DataFrame:
         return table.set_index("architecture").loc[shared].reset_index()
 
-    chosen = {v.name: v for v in views(rows(run.scores)[["architecture", column]], rows(run.truth), dataset)}
+    chance = (run.record["truths"].get(dataset) or {}).get("chance")
+    scores, truth = rows(run.scores)[["architecture", column]], rows(run.truth)
+    chosen = {v.name: v for v in views(scores, truth, dataset, chance=chance)}
     if name not in chosen:
         raise unknown("view", name, chosen)
     return chosen[name]

@@ -17,7 +17,7 @@ from search_spaces.spaces import get_space
 
 LABELS = ("preset", "truth", "truth_path")
 """Fields that don't count for the identity: a preset is only a name for values that all stand in the configuration, and
-truth judges scores that do not depend on it (except for an estimator that uses it)."""
+truth judges scores that do not depend on it, with two exceptions (see `RunConfig.identity`)."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ class RunConfig:
     @property
     def identity(self) -> str:
         """Hash of what the scores depend on."""
-        return self._digest(*(LABELS[:1] if ESTIMATORS.resolve(self.estimator).uses_truth else LABELS))
+        # Where a space cannot be listed, its ground truth is what a pool is taken from.
+        judged = ESTIMATORS.resolve(self.estimator).uses_truth or not get_space(self.space).is_listable
+        return self._digest(*(LABELS[:1] if judged else LABELS))
 
     @property
     def training(self) -> str:
@@ -116,13 +118,16 @@ def resolve(
     values = {name: getattr(base, name) for name in known}
     values.update({name: value for name, value in overrides.items() if value is not None})
     cls = ESTIMATORS.resolve(estimator)
-    held = cls.configured(preset)
-    cls.configured(preset, settings)  # names the nearest match of an unknown setting
+    held = cls.configured(preset, space=space)
+    cls.configured(preset, settings, space=space)  # names the nearest match of an unknown setting
     config = validated(cls, {**asdict(held.config), **(settings or {})})
-    truths = get_space(space).truths
+    where = get_space(space)
+    for name in ("channels", "cells"):
+        values[name] = getattr(where.benchmark, name) if values[name] is None else values[name]
     run = RunConfig(
         estimator=estimator, seed=seed, space=space, preset=preset, validation_split=validation_split,
-        truth=truth or truths[0], truth_path=truth_path, estimator_config=asdict(config), **values,
+        truth=truth or (*where.truths, *where.files)[0], truth_path=truth_path, estimator_config=asdict(config),
+        **values,
     )  # fmt: skip
     return replace(run, passes=0, curve_points=0) if not cls.trains else run
 

@@ -19,7 +19,7 @@ from search_spaces.errors import DataError, InvalidArchitecture, SupertauError, 
 from search_spaces.pool import KINDS, select
 from search_spaces.space import Architecture, SearchSpace
 from search_spaces.spaces import get_space
-from search_spaces.truth import GroundTruth
+from search_spaces.truth import Surrogate
 
 NAMED = 5
 """How many offending lines an error names."""
@@ -38,7 +38,7 @@ def read_scores(
     if "architecture" not in table.columns:
         raise DataError(
             f"'{path}' has no column 'architecture'; its columns are: {', '.join(map(str, table.columns))}. "
-            f"Expected e.g. 'architecture,score' with architectures like {space.format(next(iter(space.enumerate())))}."
+            f"Expected e.g. 'architecture,score' with architectures like {space.format((0,) * len(space.choices))}."
         )
     scores = table.drop(columns="architecture")
     for name in columns or []:
@@ -106,10 +106,9 @@ def _architectures(path: Path, texts: list[str], space: SearchSpace) -> list[Arc
 
 def _nearest(text: str, space: SearchSpace) -> str:
     """Return a hint at the most similar architecture of an enumerable space."""
-    try:
-        known = [space.format(a) for a in space.enumerate()]
-    except SupertauError:
+    if not space.is_listable:
         return ""
+    known = [space.format(a) for a in space.enumerate()]
     matcher = difflib.SequenceMatcher(a="", b=text, autojunk=False)
     best, ratio = "", 0.0
     for candidate in known:
@@ -139,9 +138,10 @@ def score(
     """
     where = get_space(space)
     architectures, values = read_scores(path, where, columns)
-    dataset = truth or where.truths[0]
+    dataset = truth or (*where.truths, *where.files)[0]
     names = [dataset] if truth_path else dict.fromkeys([dataset, *where.truths])
-    truths: list[GroundTruth] = [where.truth(n, truth_path, trust_pickle=trust_pickle) for n in names]
+    loaded = [where.truth(n, truth_path, trust_pickle=trust_pickle) for n in names]
+    truths = [t.table(architectures) if isinstance(t, Surrogate) else t for t in loaded]
     missing = [a for a in architectures if a not in truths[0]]
     if missing:
         raise DataError(

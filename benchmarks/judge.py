@@ -16,9 +16,12 @@ from search_spaces.errors import DataError, unknown
 from search_spaces.space import Architecture, SearchSpace
 from search_spaces.truth import Floats, GroundTruth
 
-VIEWS = ("all", "unique", "connected")
+VIEWS = ("all", "unique", "connected", "trained")
 """all: the pool as it is. unique: one entry per isomorphism class, scores and truth averaged over the class. connected:
-architectures whose output depends on their input. An estimator may add parts of its own (`Estimator.parts`)."""
+architectures whose output depends on their input. trained: without those whose stand-alone training failed, where the
+ground truth knows what a guess reaches and some failed. An estimator may add parts of its own (`Estimator.parts`)."""
+FAILED = 1.5
+"""Times the accuracy of a guess: a stand-alone training that ends below it counts as failed."""
 PART = "part:"
 """Prefix of the columns of a truth table that mark an estimator's own parts of the pool."""
 JUDGE_SEED = 0
@@ -63,10 +66,16 @@ def trial_columns(table: pd.DataFrame, dataset: str) -> list[str]:
     return found
 
 
-def views(scores: pd.DataFrame, truth: pd.DataFrame, dataset: str, left_out: str | None = None) -> Iterator[View]:
+def views(
+    scores: pd.DataFrame,
+    truth: pd.DataFrame,
+    dataset: str,
+    left_out: str | None = None,
+    chance: float | None = None,
+) -> Iterator[View]:
     """Yield the views of a pool; left_out names a trial that must not judge (the noise ceiling's own).
 
-    Merging a class averages each trial over the members that have it.
+    chance: accuracy of a guess, percent. Merging a class averages each trial over the members that have it.
     """
     if list(scores["architecture"]) != list(truth["architecture"]):
         raise DataError("scores and truth of a record list different architectures; run the same command again.")
@@ -80,8 +89,12 @@ def views(scores: pd.DataFrame, truth: pd.DataFrame, dataset: str, left_out: str
     trials_of_class = truth.groupby("class", sort=True)[held].mean().loc[labels].to_numpy(dtype=np.float64)
     yield View("unique", merged, trials_of_class, [str(label) for label in labels])
     parts = {"connected": "connected", **{c.removeprefix(PART): c for c in truth.columns if c.startswith(PART)}}
-    for name, column in parts.items():
-        rows = truth[column].to_numpy(dtype=bool)
+    members = {name: truth[column].to_numpy(dtype=bool) for name, column in parts.items()}
+    if chance is not None:
+        trained = np.nanmean(trials, axis=1) >= FAILED * chance
+        if not trained.all():
+            members["trained"] = trained
+    for name, rows in members.items():
         if rows.sum() >= 2:
             kept = [n for n, keep in zip(names, rows, strict=True) if keep]
             yield View(name, values[:, rows], trials[rows], kept)
@@ -93,6 +106,7 @@ def judge(
     dataset: str,
     *,
     left_out: str | None = None,
+    chance: float | None = None,
     resamples: int = 1000,
 ) -> list[dict[str, Any]]:
     """Return every metric of every score column on every view, as rows for a record.
@@ -102,7 +116,7 @@ def judge(
     """
     columns = [c for c in scores.columns if c != "architecture"]
     rows: list[dict[str, Any]] = []
-    for view in views(scores, truth, dataset, left_out):
+    for view in views(scores, truth, dataset, left_out, chance):
         ceiling = _ceiling(view)
         for column, values in zip(columns, view.scores, strict=True):
             place = {"truth": dataset, "view": view.name, "column": column}

@@ -12,9 +12,9 @@ class Preset:
     """Size of a run.
 
     image_size: side in pixels. train, validation: images taken from the official training split (None: all that the
-    other leaves, or half each). channels, cells: the supernet's C and N. passes: training images run forward and
-    backward. pool: what is ranked. curve_points, curve_pool: how often along training a seeded part of the pool is
-    scored, and how large that part is.
+    other leaves, or half each). channels, cells: the supernet's C and N (None: those of the benchmark). passes:
+    training images run forward and backward. pool: what is ranked. curve_points, curve_pool: how often along training
+    a seeded part of the pool is scored, and how large that part is.
     """
 
     name: str
@@ -23,8 +23,8 @@ class Preset:
     image_size: int
     train: int | None
     validation: int | None
-    channels: int
-    cells: int
+    channels: int | None
+    cells: int | None
     passes: int
     pool: str
     curve_points: int
@@ -50,8 +50,8 @@ PRESETS: dict[str, Preset] = {
             passes=1_500_000, pool="all", curve_points=8, curve_pool=200,
         ),
         Preset(
-            "paper", "the published size: C=16, N=5, 32x32, 250 epochs of 25,000 images; for a GPU",
-            images="cifar10", image_size=32, train=25_000, validation=25_000, channels=16, cells=5,
+            "paper", "the published size (NAS-Bench-201: C=16, N=5), 32x32, 250 epochs of 25,000 images; for a GPU",
+            images="cifar10", image_size=32, train=25_000, validation=25_000, channels=None, cells=None,
             passes=6_250_000, pool="all", curve_points=10, curve_pool=400,
         ),
     )

@@ -31,7 +31,7 @@ from search_spaces.errors import SupertauError
 from search_spaces.pool import Pool, select
 from search_spaces.space import Architecture, NetworkConfig, SearchSpace
 from search_spaces.spaces import get_space
-from search_spaces.truth import GroundTruth
+from search_spaces.truth import GroundTruth, Surrogate
 
 BASE_BYTES = 20_000_000
 """Room a run needs besides its checkpoint: scores, truth, shards."""
@@ -156,9 +156,8 @@ def _work(
 ) -> Run:
     listener(Event(config.run_id, "load", text="images and ground truth"))
     space = get_space(config.space)
-    truths = load_truths(space, config, trust_pickle=settings.trust_pickle)
+    truths, pool = load_task(space, config, trust_pickle=settings.trust_pickle)
     main = truths[config.truth]
-    pool = covered(space, select(space, config.pool), main)
     problem = make_problem(config, space, device)
     left_out = None
     if estimator.uses_truth:
@@ -205,7 +204,7 @@ def _work(
         },
         truths={t.dataset: t.describe() for t in usable},
         judged={"truth": config.truth, "left_out_trial": left_out, "pool": pool.name, "architectures": len(pool)},
-        metrics=judge(scores, table, config.truth, left_out=left_out),
+        metrics=judge(scores, table, config.truth, left_out=left_out, chance=main.chance),
         diagnostics=estimator.diagnostics(),
     )  # fmt: skip
     write_record(folder, record)
@@ -246,7 +245,7 @@ def make_problem(config: RunConfig, space: SearchSpace, device: torch.device) ->
     return Problem(space, network, train.to(device), validation.to(device), config.seed, device)
 
 
-def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> dict[str, GroundTruth]:
+def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> dict[str, GroundTruth | Surrogate]:
     """Return ground truths by data set: every built-in one, or the one of a file.
 
     All built-in ones go into the record, so that a report can judge by another without running again.
@@ -255,6 +254,15 @@ def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) ->
         return {config.truth: space.truth(config.truth, Path(config.truth_path), trust_pickle=trust_pickle)}
     names = dict.fromkeys([config.truth, *space.truths])  # the asked-for one first: an unknown name raises here
     return {name: space.truth(name) for name in names}
+
+
+def load_task(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> tuple[dict[str, GroundTruth], Pool]:
+    """Return ground truths by data set, that of the configuration first, and the pool as far as that one covers it."""
+    loaded = load_truths(space, config, trust_pickle=trust_pickle)
+    main = loaded[config.truth]
+    pool = select(space, config.pool, () if isinstance(main, Surrogate) else main.architectures)
+    truths = {name: t.table(pool.architectures) if isinstance(t, Surrogate) else t for name, t in loaded.items()}
+    return truths, covered(space, pool, truths[config.truth])
 
 
 def covered(space: SearchSpace, pool: Pool, truth: GroundTruth) -> Pool:
@@ -298,8 +306,9 @@ def _oracle(problem: Problem, pool: Pool, truth: GroundTruth) -> tuple[Problem, 
 def _rejudge(held: Run, config: RunConfig, settings: Settings) -> Run:
     """Judge stored scores by another ground truth; nothing is trained or scored again."""
     space = get_space(config.space)
-    truths = load_truths(space, config, trust_pickle=settings.trust_pickle)
+    loaded = load_truths(space, config, trust_pickle=settings.trust_pickle)
     architectures = [space.parse(text) for text in held.scores["architecture"]]
+    truths = {n: t.table(architectures) if isinstance(t, Surrogate) else t for n, t in loaded.items()}
     main = truths[config.truth]
     keep = [a in main for a in architectures]
     if not all(keep):
@@ -316,7 +325,7 @@ def _rejudge(held: Run, config: RunConfig, settings: Settings) -> Run:
         "config": config.as_dict(),
         "truths": {t.dataset: t.describe() for t in usable},
         "judged": {**held.record["judged"], "truth": config.truth},
-        "metrics": judge(held.scores, table, config.truth),
+        "metrics": judge(held.scores, table, config.truth, chance=main.chance),
     }
     write_record(held.folder, record)
     return Run(held.folder, record)

@@ -33,17 +33,17 @@ class Inherited(Rule):
     """The running statistics that training left, mixed over all sub-networks."""
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
-        return functional.batch_norm(
-            states, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
-        )
+        mean, variance, weight, bias = _held(norm, states)
+        return functional.batch_norm(states, mean, variance, weight, bias, training=False, eps=norm.eps)
 
 
 class BatchStatistics(Rule):
     """The statistics of the very batch, each sub-network's its own."""
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        _, _, weight, bias = _held(norm, states)
         return _joined(
-            functional.batch_norm(part, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+            functional.batch_norm(part, None, None, weight, bias, training=True, eps=norm.eps)
             for part in states.split(self.images)
         )
 
@@ -66,6 +66,7 @@ class Recalibrated(Rule):
         self._batches += collecting
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        _, _, weight, bias = _held(norm, states)
         parts = states.split(self.images)
         if self._call == len(self._held):
             size = states.shape[1]
@@ -75,11 +76,20 @@ class Recalibrated(Rule):
         # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
         return _joined(
             functional.batch_norm(
-                part, mean, variance, norm.weight, norm.bias,
+                part, mean, variance, weight, bias,
                 training=self._collecting, momentum=1 / self._batches, eps=norm.eps,
             )
             for part, (mean, variance) in zip(parts, held, strict=True)
         )  # fmt: skip
+
+
+def _held(norm: nn.BatchNorm2d, states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """Return running mean and variance, weight and bias of the channels that the states have.
+
+    These are all, but in a norm of variable width, whose leading entries serve however many channels enter.
+    """
+    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    return tuple(None if values is None else values[: states.shape[1]] for values in held)
 
 
 def _joined(parts: Iterator[torch.Tensor]) -> torch.Tensor:

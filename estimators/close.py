@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch.nn import functional
 
-from estimators.gate import GATE, Pick, RandomGate
+from estimators.gate import GATE, Join, Pick, RandomGate, TableGate
 from estimators.generators import numpy_state, numpy_stream, seeded_weights, set_numpy_state, torch_stream
 from estimators.one_shot import SCORING_SETTINGS, OneShot, OneShotConfig, one_shot_presets
 from estimators.problem import Problem
@@ -61,7 +61,7 @@ class CLOSEConfig(OneShotConfig):
     wit: WIT = "add"  # code; slides: copy
     srt: bool = True  # code and slides; fixed_blocks with or without: UNVERIFIED
     srt_at: float = 0.4  # code: epoch 401 of 1000
-    gate: GateKind = "learned"  # random: the ablation without GATE
+    gate: GateKind = "learned"  # a table in a space without cells, as in the code; random: the ablation without GATE
     assignment: Literal["auto", "argmax", "sample"] = "auto"  # slides: argmax (fixed); code: sample (reference)
     schedule: Schedule = "auto"  # code: plateau (reference); it never falls in a short run, hence cosine (fixed)
     plateau_factor: float = 0.5  # code
@@ -74,6 +74,8 @@ class CLOSEConfig(OneShotConfig):
     gate_flow: tuple[int, ...] = (128,) * 5  # code; widths of the flow layers
     gate_mlp: tuple[int, ...] = (200,) * 3  # code; hidden widths of the map from an edge's two nodes to logits
     gate_dropout: float = 0.1  # code; in that map
+    gate_join: Join = "sum"  # code; mean over the two input slots of a node of NAS-Bench-301
+    gate_learned_nodes: bool = False  # code; on NAS-Bench-301 intermediate nodes start from a learned vector
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -81,6 +83,7 @@ class CLOSEConfig(OneShotConfig):
             ("wit", get_args(WIT)),
             ("gate", get_args(GateKind)),
             ("schedule", get_args(Schedule)),
+            ("gate_join", get_args(Join)),
             ("assignment", ("auto", *get_args(Pick))),
         ):
             if getattr(self, name) not in allowed:
@@ -160,6 +163,14 @@ SAME_AS_SPOS = {
 """The recipe of SPOS's small presets, so that only the method differs; its paper preset is not ours."""
 
 
+CURRICULA: dict[str, tuple[float, ...]] = {
+    "nasbench301": (0.0, 0.2, 0.4, 0.6, 0.8),  # code `cl-2468`; an inference: the slides ablate up to 5 blocks
+    "nds-resnet": (*(0.0,) * 9, 0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8),  # code: 9 blocks, then two at a time
+    "nds-resnexta": (*(0.0,) * 9, 0.2, 0.4, 0.6, 0.8),  # code: 9 blocks, then one at a time
+}
+NDS_RECIPE = {"batch_size": 128, "weight_decay": 5e-5, "clip": 0.0}
+
+
 class CLOSE(OneShot):
     """Single-path training of a CLOSENet whose sharing extent shrinks along the way."""
 
@@ -171,7 +182,21 @@ class CLOSE(OneShot):
         standard=SAME_AS_SPOS,
         quick={**SAME_AS_SPOS, "learning_rate": 0.1},
         smoke={**SAME_AS_SPOS, "batch_size": 32},
+        **{"paper:nds-resnet": NDS_RECIPE, "paper:nds-resnexta": NDS_RECIPE},  # code
     )
+    space_settings: ClassVar[dict[str, dict[str, Any]]] = {
+        "nasbench301": {
+            "activations": CURRICULA["nasbench301"],
+            "sampling": "space",  # code
+            "gate_operation": 32, "gate_node": 32, "gate_hidden": 32, "gate_flow": (64,) * 4,  # code
+            "gate_join": "mean", "gate_learned_nodes": True,  # code
+        },
+        **{f"nds-{name}": {"sampling": "space"} for name in ("resnextb", "vanilla")},
+        **{
+            name: {"activations": CURRICULA[name], "sampling": "space"}  # code
+            for name in ("nds-resnet", "nds-resnexta")
+        },
+    }  # fmt: skip
     config: CLOSEConfig
     supernet: CLOSENet
 
@@ -184,17 +209,23 @@ class CLOSE(OneShot):
                 problem.network,
                 self.make_gate(problem),
                 blocks=len(c.starts),
-                level=c.starts.count(0.0),
+                level=1 if self._splits_at_first(problem) else c.starts.count(0.0),
                 affine=c.affine,
                 dropout=SeededDropout(c.dropout, self.noise),
-                plain=c.mode == "reference",
+                plain=c.mode == "reference" and not problem.space.chain,  # where nothing is learned, nothing is mixed
             ).to(problem.device)
+
+    def _splits_at_first(self, problem: Problem) -> bool:
+        """Whether blocks that are active from the start inherit too: in the code they do on a chain."""
+        return self.config.mode == "reference" and problem.space.chain > 0
 
     def make_gate(self, problem: Problem) -> Gate:
         """Return the gate that the configuration asks for."""
         c = self.config
         if c.gate == "random":
             return RandomGate(problem.space, seed=problem.seed, generator=self.noise)
+        if problem.space.chain:
+            return TableGate(problem.space.chain)
         return GATE(
             problem.space,
             len(c.starts),
@@ -209,11 +240,15 @@ class CLOSE(OneShot):
             pick=c.pick,
             seed=problem.seed,
             generator=self.noise,
+            join=c.gate_join,
+            learned_nodes=c.gate_learned_nodes,
         )
 
     def start(self, problem: Problem) -> None:
         super().start(problem)
         c, gate = self.config, list(self.supernet.gate.parameters())
+        while self.supernet.level < c.starts.count(0.0):
+            self.supernet.activate(c.wit)
         own = bool(gate) and c.mode == "fixed"
         self.loop = TrainingLoop(
             [p for p in self.supernet.parameters() if not own or all(p is not g for g in gate)],
@@ -395,7 +430,9 @@ class CLOSE(OneShot):
 
     def _existing(self, architecture: Architecture) -> list[bool]:
         """Return for each edge whether it has an operation."""
-        return [option is not None for graph in self.problem.space.flow(architecture) for *_, option in graph.edges]
+        space = self.problem.space
+        flow = [option is not None for graph in space.flow(architecture) for *_, option in graph.edges]
+        return flow or [True] * space.chain
 
     def _norm_of_gate(self) -> float:
         return math.sqrt(sum(p.detach().double().square().sum().item() for p in self.supernet.gate.parameters()))

@@ -75,7 +75,9 @@ class Estimator(ABC):
     uses_truth: ClassVar[bool] = False
     """Only the noise ceiling: its Problem carries one ground-truth trial, and it is judged by the others."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Values of Config fields per preset, where they differ from the defaults."""
+    """Values of Config fields per preset, where they differ from the defaults; 'preset:space' for one space only."""
+    space_settings: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Values of Config fields that the method's source gives for a space, whatever the preset."""
     scoring_settings: ClassVar[tuple[str, ...]] = ()
     """Config fields that `train` does not depend on: runs that differ in no other field may share one training."""
     role: ClassVar[str] = "estimator"
@@ -89,13 +91,18 @@ class Estimator(ABC):
         self._problem: Problem | None = None
 
     @classmethod
-    def configured(cls, preset: str, overrides: dict[str, Any] | None = None) -> Self:
-        """Return an estimator with a preset's values and, over them, some fields set; unknown fields raise."""
+    def configured(cls, preset: str, overrides: dict[str, Any] | None = None, *, space: str = "nasbench201") -> Self:
+        """Return an estimator with the values of a preset and a space and, over them, some set; unknown ones raise."""
         names = [f.name for f in fields(cls.Config)]
         for name in overrides or {}:
             if name not in names:
                 raise unknown(f"setting of {cls.__name__}", name, names)
-        return cls(cls.Config(**{**cls.presets.get(preset, {}), **(overrides or {})}))
+        values = (
+            cls.presets.get(preset, {}),
+            cls.space_settings.get(space, {}),
+            cls.presets.get(f"{preset}:{space}", {}),
+        )
+        return cls(cls.Config(**{k: v for part in (*values, overrides or {}) for k, v in part.items()}))
 
     @property
     def problem(self) -> Problem:

@@ -222,11 +222,10 @@ class Evolution:
     def _add_rare(self, population: dict[Architecture, str]) -> None:
         """Fill up where legal architectures are so few that draws miss them, with all there are if need be."""
         wanted = self.config.population - len(population)
-        try:
-            left = [a for a in self.space.enumerate() if self._legal(a, population)]
-        except SupertauError:  # too many to list: draw on
+        if not self.space.is_listable:  # draw on
             self._add(population, "random", wanted, lambda: self.space.sample(self.rng), _MANY_DRAWS)
             return
+        left = [a for a in self.space.enumerate() if self._legal(a, population)]
         for row in self.rng.permutation(len(left))[:wanted]:
             population[left[row]] = "random"
 

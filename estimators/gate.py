@@ -1,10 +1,12 @@
-"""GATE of CLOSE (arXiv:2207.07868): from an architecture's graph to a GLOW block per edge.
+"""Gates of CLOSE (arXiv:2207.07868): which GLOW block serves which edge. GATE learns it from an architecture's graph.
 
 encoder   node states flow along the edges, each message gated by the edge's operation (as in GATES,
           arXiv:2004.01899); the embedding of a node encodes the sub-graph upstream of it, operations included
 edge i->j concat(E_i, E_j) -> MLP -> one logit per block, of which those of active blocks count
 training  Gumbel noise, softmax at temperature T, hard one-hot forward, the soft gradient backward
 scoring   the block with the largest logit, or a sample drawn once per architecture
+
+In a space without cells, the released code assigns the blocks of a stage by a table (`TableGate`).
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from torch.nn import functional
 
 from estimators.batch_norm import evaluating
 from estimators.generators import STREAMS
+from search_spaces.errors import SupertauError
 from search_spaces.glow import WIT, Gate, SeededDropout, inherit
 from search_spaces.space import Architecture, FlowGraph, SearchSpace
 
 Pick = Literal["argmax", "sample"]
 """How a block is picked for an architecture to score; sample: with Gumbel noise that seed and architecture decide."""
+Join = Literal["sum", "mean"]
+"""How the messages that enter a node are joined."""
 
 
 def architecture_stream(seed: int, architecture: Architecture) -> np.random.Generator:
@@ -64,15 +69,26 @@ class FlowEncoder(nn.Module):
     """Embeds the nodes of a cell.
 
     options: number of operations; inputs: number of input nodes per kind of cell. Input nodes start from learned
-    vectors and keep their own state, other nodes start from zero and are the sum of their messages.
+    vectors and keep their own state; other nodes are the sum or mean of their messages and start from zero, or with
+    learned_nodes from one vector per kind of cell, at first zero.
     """
 
     def __init__(
-        self, options: int, inputs: Sequence[int], operation: int, node: int, hidden: int, layers: Sequence[int]
+        self,
+        options: int,
+        inputs: Sequence[int],
+        operation: int,
+        node: int,
+        hidden: int,
+        layers: Sequence[int],
+        join: Join = "sum",
+        learned_nodes: bool = False,
     ) -> None:
         super().__init__()
+        self.join = join
         self.operations = nn.Embedding(options, operation)
         self.inputs = nn.ParameterList(torch.randn(count, node) for count in inputs)
+        self.others = nn.ParameterList(torch.zeros(node) for _ in inputs) if learned_nodes else None
         self.first = nn.Linear(node, hidden)
         widths = (hidden, *layers)
         self.layers = nn.ModuleList(FlowLayer(a, b, operation) for a, b in itertools.pairwise(widths))
@@ -85,11 +101,12 @@ class FlowEncoder(nn.Module):
         operations = self.operations(torch.tensor([o for *_, o in live], dtype=torch.int64, device=learned.device))
         routes = torch.zeros(graph.nodes, len(live) + graph.nodes)
         routes[[target for _, target, _ in live], range(len(live))] = 1
+        if self.join == "mean":
+            routes /= routes.sum(1, keepdim=True).clamp(min=1)
         routes[graph.inputs, [len(live) + node for node in graph.inputs]] = 1
         routes = routes.to(learned.device)
-        start = learned.new_zeros(graph.nodes, learned.shape[1]).index_copy(
-            0, torch.tensor(graph.inputs, device=learned.device), learned
-        )
+        others = learned.new_zeros(learned.shape[1]) if self.others is None else self.others[kind]
+        start = others.expand(graph.nodes, -1).index_copy(0, torch.tensor(graph.inputs, device=learned.device), learned)
         states = self.first(start)
         for number, layer in enumerate(self.layers):
             states = layer(functional.relu(states) if number else states, operations, sources, routes)
@@ -119,13 +136,15 @@ class GATE(Gate):
         pick: Pick,
         seed: int,
         generator: torch.Generator,
+        join: Join = "sum",
+        learned_nodes: bool = False,
     ) -> None:
         super().__init__()
         self.space, self.temperature, self.normalise, self.pick = space, temperature, normalise, pick
         self.seed, self.generator, self.total = seed, generator, blocks
         example = space.flow(space.sample(np.random.default_rng(0)))
         inputs = [len(graph.inputs) for graph in example]
-        self.encoder = FlowEncoder(max(space.choices), inputs, operation, node, hidden, flow)
+        self.encoder = FlowEncoder(space.operations, inputs, operation, node, hidden, flow, join, learned_nodes)
         widths = (2 * flow[-1], *mlp)
         parts: list[nn.Module] = []
         for narrow, width in itertools.pairwise(widths):
@@ -190,4 +209,40 @@ class RandomGate(Gate):
         return [tuple(int(block) for block in uniform * level) for uniform in drawn]
 
     def _edges(self, architecture: Architecture) -> int:
-        return sum(len(graph.edges) for graph in self.space.flow(architecture))
+        return sum(len(graph.edges) for graph in self.space.flow(architecture)) or self.space.chain
+
+
+class TableGate(Gate):
+    """Assigns the positions of a stage to blocks by a table, whatever the architecture.
+
+    Neighbouring positions share a block; a new block takes over the right half of the leftmost group that can be cut.
+    """
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()
+        self.positions = positions
+
+    def gates(self, architecture: Architecture, level: int) -> torch.Tensor:
+        return functional.one_hot(torch.tensor(self.table(level)[0]), level).float()
+
+    def blocks(self, architectures: Sequence[Architecture], level: int) -> list[tuple[int, ...]]:
+        return [self.table(level)[0]] * len(architectures)
+
+    def source(self, block: int) -> int:
+        """Return the block from whose positions a new one takes its own."""
+        return self.table(block + 1)[1]
+
+    def table(self, level: int) -> tuple[tuple[int, ...], int]:
+        """Return the block of each position, and the one that the last block was cut from; groups of one are left."""
+        groups = [(0, self.positions, 0)]
+        source = 0
+        for block in range(1, level):
+            at = next((i for i, (start, stop, _) in enumerate(groups) if stop - start > 1), None)
+            if at is None:
+                raise SupertauError(
+                    f"{level} blocks were asked for a stage of {self.positions} positions, one each at most."
+                )
+            start, stop, source = groups[at]
+            middle = (start + stop) // 2
+            groups[at : at + 1] = [(start, middle, source), (middle, stop, block)]
+        return tuple(block for start, stop, block in groups for _ in range(start, stop)), source

@@ -35,11 +35,12 @@ from estimators import epd
 from estimators.epd import EPD, EPDSettings
 from estimators.estimator import Budget, Floats, Monitor
 from estimators.generators import numpy_state, numpy_stream, set_numpy_state, torch_stream
-from estimators.one_shot import OneShot, OneShotConfig, one_shot_presets
+from estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
 from estimators.problem import Problem
 from estimators.scoring import PathScorer, Scoring
 from estimators.train import Optimisation, TrainingLoop
 from search_spaces.errors import SupertauError, unknown
+from search_spaces.pool import draw
 from search_spaces.space import LISTED, Architecture, SearchSpace
 from search_spaces.supernet import Supernet
 
@@ -56,8 +57,6 @@ ADEQUATE_UPDATES = 35
 paper calls adequate is UNVERIFIED."""
 PROBES = 10_000
 """Draws that stand in for a space that cannot be listed, to find its largest network."""
-MISSES = 10_000
-"""Draws in a row that find nothing unseen, after which a space counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -199,30 +198,7 @@ class SpaceSampler:
 
 
 def _all_sizes(space: SearchSpace, size: Size) -> list[int] | None:
-    if space.size > LISTED:
-        return None
-    try:
-        return [size(architecture) for architecture in space.enumerate()]
-    except SupertauError:  # the space does not list its members
-        return None
-
-
-def draw_unseen(space: SearchSpace, rng: np.random.Generator, count: int, seen: set[str]) -> list[Architecture]:
-    """Return uniform draws whose canonical keys differ and are not in `seen`; raise SupertauError when none is left."""
-    found: dict[str, Architecture] = {}
-    misses = 0
-    while len(found) < count:
-        drawn = space.sample(rng)
-        key = space.canonical(drawn)
-        misses = misses + 1 if key in seen or key in found else 0
-        if not misses:
-            found[key] = drawn
-        elif misses == MISSES:
-            raise SupertauError(
-                f"NAO-V2: {space.name} gave {len(found)} of {count} unseen architectures wanted, then {MISSES:,} draws "
-                "in a row were known ones. Lower initial_pool or new_architectures."
-            )
-    return list(found.values())
+    return [size(architecture) for architecture in space.enumerate()] if space.is_listable else None
 
 
 def stage_seed(seed: int, stage: int) -> int:
@@ -260,6 +236,7 @@ class NAOV2(OneShot):
             "initial_pool": 16, "new_architectures": 5, "keep_top": 3, "seed_architectures": 4, "largest_step": 5,
             "evaluation_images": 32, "epd_epochs": 2,
         },
+        **PUBLISHED_RECIPES,
     )  # fmt: skip
     config: NAOV2Config
 
@@ -289,7 +266,7 @@ class NAOV2(OneShot):
         self.evaluations: list[dict[str, Any]] = []
         self.images_evaluated = 0
         self.epd_seconds = 0.0  # of this process: a clock has no place in a state
-        self._begin(0, draw_unseen(problem.space, numpy_stream(problem.seed, "search"), c.initial_pool, set()))
+        self._begin(0, list(draw(problem.space, numpy_stream(problem.seed, "search"), c.initial_pool)))
 
     def _begin(self, stage: int, pool: list[Architecture]) -> None:
         """Make what a stage trains with: everything anew, seeded by the stage, or weights and momentum inherited."""
@@ -404,7 +381,7 @@ class NAOV2(OneShot):
         )  # fmt: skip
         seen.update(space.canonical(a) for a in new)
         rng = numpy_stream(stage_seed(self.problem.seed, self.stage + 1), "search")
-        random = draw_unseen(space, rng, c.new_architectures - len(new), seen)
+        random = draw(space, rng, c.new_architectures - len(new), seen)
         if c.measures.renewal == "top":
             kept = best_first[: c.keep_top]
         else:

@@ -31,7 +31,7 @@ from estimators.checkpoint import read_checkpoint
 from estimators.estimator import Budget, Floats, Monitor
 from estimators.evolution import Evolution, EvolutionConfig
 from estimators.generators import numpy_stream, seeded_weights
-from estimators.one_shot import one_shot_presets
+from estimators.one_shot import PUBLISHED_RECIPES, one_shot_presets
 from estimators.problem import Problem
 from estimators.sampling import PathSampler
 from estimators.scoring import PathScorer, Scoring
@@ -119,6 +119,7 @@ class Shifting(SPOS):
             "mutants": 1,
             "crossovers": 0,
         },
+        **PUBLISHED_RECIPES,
     )
     config: ShiftingConfig
 

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from estimators.generators import numpy_state, numpy_stream, set_numpy_state
-from estimators.one_shot import OneShot, OneShotConfig, one_shot_presets
+from estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
 from estimators.problem import Problem
 from estimators.sampling import PathSampler, Sampling
 
@@ -37,6 +37,7 @@ class SPOS(OneShot):
     source = "Guo et al., ECCV 2020, arXiv:1904.00420"
     presets = one_shot_presets(
         quick={"learning_rate": 0.1},  # ours, picked on tau of two seeds on digits: a choice made with truth in hand
+        **PUBLISHED_RECIPES,
     )
     config: SPOSConfig
 

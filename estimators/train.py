@@ -136,11 +136,18 @@ class TrainingLoop:
         return int(passes / (self.optimisation.batch_size * self.passes_per_image))
 
     def run(
-        self, estimator: Estimator, total: int, monitor: Monitor, *, before: int = 0, overall: int | None = None
+        self,
+        estimator: Estimator | None,
+        total: int,
+        monitor: Monitor | None = None,
+        *,
+        before: int = 0,
+        overall: int | None = None,
     ) -> None:
         """Train from the present step to `total`; raise Diverged when the loss is not finite.
 
-        before, overall: steps of earlier loops and of all loops, for the report when this is one of several.
+        estimator, monitor: whose training it is and who hears of it; neither for a network on its own. before, overall:
+        steps of earlier loops and of all loops, for the report when this is one of several.
         """
         images, labels = self.problem.train.images, self.problem.train.labels
         watch_each = images.device.type == "cpu"
@@ -163,7 +170,8 @@ class TrainingLoop:
                 value = loss.item()
                 if not math.isfinite(value):
                     raise Diverged(before + self.step, rate, value)
-            monitor.after_step(estimator, before + self.step, overall or total, loss.detach(), rate)
+            if estimator is not None and monitor is not None:
+                monitor.after_step(estimator, before + self.step, overall or total, loss.detach(), rate)
 
     def _update(self) -> None:
         parameters = self.parameters

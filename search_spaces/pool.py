@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from search_spaces.errors import DataError, InvalidArchitecture, SupertauError, 
 from search_spaces.space import Architecture, SearchSpace
 
 KINDS = ("all", "unique", "connected")
+RANDOM = "random"
 POOL_SEED = 0
 """Seed of the samples: the same specification names the same pool in every run."""
+MISSES = 10_000
+"""Draws in a row that find nothing new, after which a space counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -28,34 +32,66 @@ class Pool:
         return len(self.architectures)
 
 
-def select(space: SearchSpace, specification: str) -> Pool:
-    """Return a pool: 'all', 'unique', 'connected', one of them with ':COUNT' for a seeded sample, or a file.
+def select(space: SearchSpace, specification: str, known: Sequence[Architecture] = ()) -> Pool:
+    """Return a pool: 'all', 'unique', 'connected', 'random:COUNT', or a file.
 
     unique holds one representative per isomorphism class, connected the architectures whose output depends on their
-    input. A file holds one architecture per line in the space's text form (further CSV columns are ignored).
+    input; of a space too large to be listed, 'all' is `known`, the architectures with ground truth. ':COUNT' behind any
+    of the three takes a seeded sample, everything where there is less. random: so many classes of a uniform draw from
+    the space. A file holds one architecture per line in the space's text form (further CSV columns are ignored).
     """
-    kind, sampled, count = specification.partition(":")
-    if kind not in KINDS:
+    kind, colon, count = specification.partition(":")
+    if kind not in (*KINDS, RANDOM):
         path = Path(specification)
         if path.is_file():
             return _read(space, path)
         if path.suffix or "/" in specification:
             raise DataError(f"pool file '{specification}' does not exist.")
-        raise unknown("pool", specification, [*KINDS, *(f"{k}:COUNT" for k in KINDS)])
-    members: Iterable[Architecture] = space.unique() if kind == "unique" else space.enumerate()
-    if kind == "connected":
+        raise unknown("pool", specification, [*KINDS, *(f"{k}:COUNT" for k in (*KINDS, RANDOM))])
+    if (colon or kind == RANDOM) and not (count.isdecimal() and int(count) >= 2):
+        raise SupertauError(f"pool '{specification}': expected {kind}:COUNT with a count of at least 2.")
+    if kind == RANDOM:
+        return Pool(specification, draw(space, np.random.default_rng(POOL_SEED), int(count)))
+    members: Iterable[Architecture] = known if known and not space.is_listable else space.enumerate()
+    if kind == "unique":
+        members = {space.canonical(a): a for a in reversed(list(members))}.values()
+        members = reversed(list(members))
+    elif kind == "connected":
         members = (a for a in members if space.is_connected(a))
     held = tuple(members)
-    if sampled:
-        held = _sample(held, count, specification)
+    if colon and int(count) < len(held):
+        rows = np.sort(np.random.default_rng(POOL_SEED).choice(len(held), int(count), replace=False))
+        held = tuple(held[row] for row in rows)
     return Pool(specification, held)
 
 
-def _sample(members: tuple[Architecture, ...], count: str, specification: str) -> tuple[Architecture, ...]:
-    if not count.isdecimal() or not 2 <= int(count) <= len(members):
-        raise SupertauError(f"pool '{specification}': the count must be between 2 and {len(members)}.")
-    rows = np.sort(np.random.default_rng(POOL_SEED).choice(len(members), int(count), replace=False))
-    return tuple(members[row] for row in rows)
+def draw(
+    space: SearchSpace, rng: np.random.Generator, count: int, seen: Set[str] = frozenset()
+) -> tuple[Architecture, ...]:
+    """Return uniform draws whose canonical keys differ and are not in `seen`; raise SupertauError when none is left."""
+    found: dict[str, Architecture] = {}
+    misses = 0
+    while len(found) < count:
+        drawn = space.sample(rng)
+        key = space.canonical(drawn)
+        misses = misses + 1 if key in seen or key in found else 0
+        if not misses:
+            found[key] = drawn
+        elif misses == MISSES:
+            raise SupertauError(
+                f"{space.name} gave {len(found)} of {count} new architectures wanted, then {MISSES:,} draws in a row "
+                "were known ones. Ask for fewer."
+            )
+    return tuple(found.values())
+
+
+def _first_cell(line: str) -> str:
+    """Return the architecture of a line: its first cell where that is quoted or the only one without brackets."""
+    line = line.strip()
+    # A genotype has commas of its own; where it is a cell among others, a CSV writer quotes it.
+    if "(" in line and not line.startswith('"'):
+        return line
+    return next(iter(csv.reader([line])), [""])[0].strip()
 
 
 def _read(space: SearchSpace, path: Path) -> Pool:
@@ -65,7 +101,7 @@ def _read(space: SearchSpace, path: Path) -> Pool:
         raise DataError(f"pool file '{path}' cannot be read as text: {error}.") from error
     rows: dict[Architecture, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        entry = line.split(",")[0].strip().strip('"')
+        entry = _first_cell(line)
         if not entry or entry.startswith("#") or (not rows and entry == "architecture"):
             continue
         try:

@@ -11,7 +11,14 @@ SPACES: Registry[type[SearchSpace]] = Registry(
     kind="search space",
     base=SearchSpace,
     group="supertau.search_spaces",
-    builtin={"nasbench201": "search_spaces.nasbench201.space:NASBench201"},
+    builtin={
+        "nasbench201": "search_spaces.nasbench201.space:NASBench201",
+        "nasbench301": "search_spaces.nasbench301.space:DARTS",
+        "nds-resnet": "search_spaces.nds.space:NDSResNet",
+        "nds-resnexta": "search_spaces.nds.space:NDSResNeXtA",
+        "nds-resnextb": "search_spaces.nds.space:NDSResNeXtB",
+        "nds-vanilla": "search_spaces.nds.space:NDSVanilla",
+    },
 )
 
 

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +87,24 @@ def read_table(
         architectures=tuple(lines),
         trials=trials,
         seeds=tuple(columns),
+        chance=about.get("chance"),
     )
 
 
-def write_table(truth: GroundTruth, path: Path, space: SearchSpace) -> None:
+def table_metadata(path: Path) -> dict[str, Any]:
+    """Return what a table says about itself, `more` of `write_table` included."""
+    return (_parquet if path.name.lower().endswith(".parquet") else _csv)(path)[0]
+
+
+def write_table(truth: GroundTruth, path: Path, space: SearchSpace, more: Mapping[str, object] | None = None) -> None:
     """Write ground truth so that read_table returns the same numbers, seeds, split, epochs and source.
 
-    path: ends in .csv, .csv.gz or .parquet; replaced at once when it exists. Same truth, same bytes.
+    path: ends in .csv, .csv.gz or .parquet; replaced at once when it exists. more: further provenance, JSON-ready.
+    Same truth, same bytes.
     """
     if not is_table(path):
         raise DataError(f"{path}: a table's name ends in {', '.join(SUFFIXES)}.")
-    about = {**truth.describe(), "source_sha256": truth.sha256}
+    about = {**(more or {}), **truth.describe(), "source_sha256": truth.sha256}
     for name in ("sha256", "seeds"):
         del about[name]
     header = ["architecture", *(name if name == "accuracy" else f"seed_{name}" for name in truth.seeds)]

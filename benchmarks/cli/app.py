@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import typer
 
-from benchmarks.cli import check, compare, data, listing, new_estimator, report, run, score, search
+from benchmarks.cli import check, compare, data, listing, new_estimator, report, run, score, search, truth
 from benchmarks.cli.output import ERROR, INTERRUPTED, print_error, print_note
 from search_spaces.errors import SupertauError
 
@@ -51,6 +51,7 @@ for name, module in (
 ):
     app.command(name, epilog=module.EXAMPLES)(module.command)
 app.add_typer(data.app, name="data")
+app.add_typer(truth.app, name="truth")
 
 
 def main() -> None:

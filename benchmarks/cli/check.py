@@ -30,6 +30,7 @@ def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME_OR_PATH", help="Names or 'module:Class'. Several may follow.")
     ] = None,
+    space: Annotated[str, typer.Option(help="Search space to check them on.")] = "nasbench201",
     every: Annotated[bool, typer.Option("--all", help="Check every registered estimator, plugins too.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -43,7 +44,7 @@ def command(
     for name, cls in classes.items():
         if not (as_json or quiet):
             out.print(f"{name}: {len(CHECKS)} checks", style="bold", markup=False)
-        ended[name] = check_estimator(cls, None if as_json else partial(_show, name=name, quiet=quiet))
+        ended[name] = check_estimator(cls, None if as_json else partial(_show, name=name, quiet=quiet), space=space)
         if not (as_json or quiet):
             out.print(f"{_count(ended[name])}\n", markup=False)
     if as_json:

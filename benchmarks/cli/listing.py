@@ -15,6 +15,7 @@ from benchmarks.presets import PRESETS
 from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError, unknown
 from search_spaces.spaces import SPACES, get_space
+from search_spaces.truth import GroundTruth
 
 EXAMPLES = """Examples:
 
@@ -30,12 +31,15 @@ def _spaces() -> list[dict[str, Any]]:
     for name in SPACES:
         space = get_space(name)
         truths = {}
-        for dataset in space.truths:
+        for dataset in (*space.truths, *space.files):
             try:
                 truth = space.truth(dataset)
-                state = f"{len(truth.architectures):,} architectures, {len(truth.seeds)} seeds, {truth.split}"
             except SupertauError as error:
                 state = f"missing: {error}"
+            else:
+                state = "surrogate for any architecture"
+                if isinstance(truth, GroundTruth):
+                    state = f"{len(truth.architectures):,} architectures, {len(truth.seeds)} seeds, {truth.split}"
             truths[dataset] = state
         found.append({"name": name, "size": space.size, "truths": truths, "from": SPACES.origin(name)})
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -21,7 +22,6 @@ from search_spaces.space import Architecture, NetworkConfig, SearchSpace
 from search_spaces.spaces import get_space
 
 PRESET = "smoke"
-SPACE = "nasbench201"
 PASSES = 256
 """Budget of a check: 8 steps of a batch of 32."""
 SEED, OTHER_SEED = 0, 1
@@ -61,17 +61,13 @@ class Recorder(Monitor):
 
 
 @cache
-def space() -> SearchSpace:
-    """Return the space that checks run on."""
-    return get_space(SPACE)
-
-
-@cache
-def pool() -> tuple[Architecture, ...]:
+def pool_of(space: SearchSpace) -> tuple[Architecture, ...]:
     """Return the architectures that checks score: connected ones first, then some whose output is constant."""
-    cut_off = (a for a in space().enumerate() if not space().is_connected(a))
-    connected = select(space(), f"connected:{CONNECTED}").architectures
-    return (*connected, *(next(cut_off) for _ in range(DISCONNECTED)))
+    if not space.is_listable:
+        return select(space, f"random:{CONNECTED + DISCONNECTED}").architectures
+    cut_off = (a for a in space.enumerate() if not space.is_connected(a))
+    connected = select(space, f"connected:{CONNECTED}").architectures
+    return (*connected, *itertools.islice(cut_off, DISCONNECTED))
 
 
 def tiny_images() -> tuple[ImageSet, ImageSet]:
@@ -85,6 +81,7 @@ class Case:
     """One estimator class under check. What is costly and only looked at is made once."""
 
     cls: type[Estimator]
+    space: SearchSpace = field(default_factory=lambda: get_space("nasbench201"))
 
     @property
     def name(self) -> str:
@@ -99,23 +96,31 @@ class Case:
     @property
     def few(self) -> tuple[Architecture, ...]:
         """The first architectures of the pool."""
-        return pool()[:FEW]
+        return self.pool[:FEW]
+
+    @property
+    def pool(self) -> tuple[Architecture, ...]:
+        """The architectures to score."""
+        return pool_of(self.space)
 
     def make(self) -> Estimator:
         """Return a new estimator with the values of the smoke preset."""
-        return self.cls.configured(PRESET)
+        return self.cls.configured(PRESET, space=self.space.name)
 
     def problem(self, seed: int = SEED, images: tuple[ImageSet, ImageSet] | None = None) -> Problem:
         """Return a new tiny problem, with a ground-truth trial of invented numbers for an estimator that uses it."""
         preset = get_preset(PRESET)
         train, validation = images or tiny_images()
+        assert preset.channels is not None
+        assert preset.cells is not None
         network = NetworkConfig(
             preset.channels, preset.cells, train.images.shape[-1], train.classes, train.images.shape[1]
         )
         if not self.cls.uses_truth:
-            return Problem(space(), network, train, validation, seed)
-        drawn = np.random.default_rng(seed).uniform(50, 95, len(pool())).tolist()
-        return OracleProblem(space(), network, train, validation, seed, trial=dict(zip(pool(), drawn, strict=True)))
+            return Problem(self.space, network, train, validation, seed)
+        drawn = np.random.default_rng(seed).uniform(50, 95, len(self.pool)).tolist()
+        trial = dict(zip(self.pool, drawn, strict=True))
+        return OracleProblem(self.space, network, train, validation, seed, trial=trial)
 
     @property
     def budget(self) -> Budget:

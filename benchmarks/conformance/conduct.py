@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from benchmarks.conformance.case import Case, Skipped, space
+from benchmarks.conformance.case import Case, Skipped
 from search_spaces.errors import SupertauError
 from search_spaces.truth import GroundTruth
 
@@ -121,7 +121,7 @@ def truth_is_not_seen(case: Case) -> None:
         return told
 
     with (
-        mock.patch.object(type(space()), "truth", refuse("space.truth()")),
+        mock.patch.object(type(case.space), "truth", refuse("space.truth()")),
         mock.patch.object(GroundTruth, "__post_init__", refuse("GroundTruth()")),
     ):
         try:

@@ -10,6 +10,7 @@ from benchmarks.config import validated
 from benchmarks.conformance.case import Case
 from benchmarks.presets import PRESETS
 from search_spaces.errors import SupertauError, unknown
+from search_spaces.spaces import SPACES
 
 ROLES = ("estimator", "baseline", "zero_cost", "ceiling")
 RESERVED = ("architecture", "passes", "seconds", "images")
@@ -43,16 +44,21 @@ def config_is_plain(case: Case) -> None:
 
 
 def presets_are_valid(case: Case) -> None:
-    """`presets` names presets of the suite and fields of Config, so that a value is never silently left out."""
-    for preset, values in case.cls.presets.items():
-        assert preset in PRESETS, f"{case.name}.presets: {unknown('preset', preset, PRESETS)}"
+    """`presets` and `space_settings` name presets, spaces and fields of Config: no value is silently left out."""
+    held = [("presets", key, values) for key, values in case.cls.presets.items()]
+    held += [("space_settings", key, values) for key, values in case.cls.space_settings.items()]
+    for where, key, values in held:
+        preset, _, space = key.partition(":") if where == "presets" else ("", "", key)
+        place = f"{case.name}.{where}"
+        assert not preset or preset in PRESETS, f"{place}: {unknown('preset', preset, PRESETS)}"
+        assert not space or space in SPACES, f"{place}: {unknown('search space', space, SPACES)}"
         names = [f.name for f in fields(case.cls.Config)]
         for name in values:
-            assert name in names, f"{case.name}.presets['{preset}']: {unknown('setting', name, names)}"
+            assert name in names, f"{place}['{key}']: {unknown('setting', name, names)}"
         try:
             validated(case.cls, json.loads(json.dumps(values)))
         except (SupertauError, TypeError) as error:
-            raise AssertionError(f"{case.name}.presets['{preset}']: {error} Correct the value.") from error
+            raise AssertionError(f"{place}['{key}']: {error} Correct the value.") from error
 
 
 def columns_are_declared(case: Case) -> None:

@@ -14,6 +14,7 @@ import torch
 from benchmarks.conformance import conduct, declaration, scores, training
 from benchmarks.conformance.case import Case, Skipped
 from estimators.estimator import Estimator
+from search_spaces.spaces import get_space
 
 if TYPE_CHECKING:
     import pytest
@@ -70,12 +71,14 @@ class Result:
         return "FAILED" if not self.passed else "skipped" if self.skipped_reason else "passed"
 
 
-def check_estimator(cls: type[Estimator], listener: Callable[[Result], None] | None = None) -> list[Result]:
-    """Return how every check ended for an estimator class; nothing is raised for a class that fails.
+def check_estimator(
+    cls: type[Estimator], listener: Callable[[Result], None] | None = None, *, space: str = "nasbench201"
+) -> list[Result]:
+    """Return how every check ended for an estimator class on a space; nothing is raised for a class that fails.
 
     listener: told each result as soon as it is there.
     """
-    case, results, hopeless = Case(cls), list[Result](), ""
+    case, results, hopeless = Case(cls, get_space(space)), list[Result](), ""
     for name, check in CHECKS.items():
         result = Result(name, True, hopeless) if hopeless else _run(name, check, case)
         if name == FIRST_FIT and result.message.startswith(_RAISED):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.conformance.case import CONNECTED, OTHER_SEED, Case, different, joined, pool, tiny_images
+from benchmarks.conformance.case import CONNECTED, OTHER_SEED, Case, different, joined, tiny_images
 from benchmarks.stages import checked
 from estimators.estimator import Budget, Estimator, Floats
 from estimators.problem import ImageSet
@@ -30,12 +30,12 @@ def score_needs_fit(case: Case) -> None:
 
 def scores_are_well_formed(case: Case) -> None:
     """`score` gives each declared column as finite float64 of shape (N,), for unconnected architectures too."""
-    _assert_form(case, case.fitted, pool())
+    _assert_form(case, case.fitted, case.pool)
 
 
 def scores_differ(case: Case) -> None:
     """The primary column is not the same number for all connected architectures: that would rank nothing."""
-    columns = case.fitted.score(pool()[:CONNECTED])
+    columns = case.fitted.score(case.pool[:CONNECTED])
     primary = next(iter(columns))
     distinct = np.unique(columns[primary])
     assert len(distinct) > 1, (
@@ -46,7 +46,7 @@ def scores_differ(case: Case) -> None:
 
 def scores_are_independent(case: Case) -> None:
     """A score depends on neither order nor company: pools are scored in parts, and resumed ones in other parts."""
-    estimator, architectures = case.fitted, pool()
+    estimator, architectures = case.fitted, case.pool
     whole = estimator.score(architectures)
     backwards = joined([estimator.score(architectures[::-1])], range(len(architectures))[::-1])
     told = different(whole, backwards)

@@ -39,7 +39,8 @@ def view_of(run: Run, truth: str, column: str, view: str, scores: pd.DataFrame |
     if len(given) < 2:
         return None
     left_out = (run.record.get("judged") or {}).get("left_out_trial") if run.record.get("role") == "ceiling" else None
-    return next((v for v in views(given, table, truth, left_out) if v.name == view and len(v.names) > 1), None)
+    chance = ((run.record.get("truths") or {}).get(truth) or {}).get("chance")
+    return next((v for v in views(given, table, truth, left_out, chance) if v.name == view and len(v.names) > 1), None)
 
 
 def paired(

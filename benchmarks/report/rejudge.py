@@ -29,4 +29,7 @@ def _judged(run: Run, truth: str) -> Run:
         return run
     if not any(str(c).startswith(f"{truth}:") for c in run.truth.columns):
         return run
-    return replace(run, record={**record, "metrics": [*record["metrics"], *judge(run.scores, run.truth, truth)]})
+    chance = record["truths"].get(truth, {}).get("chance")
+    return replace(
+        run, record={**record, "metrics": [*record["metrics"], *judge(run.scores, run.truth, truth, chance=chance)]}
+    )

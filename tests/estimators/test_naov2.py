@@ -13,7 +13,7 @@ from scipy import stats
 from estimators import Budget, Monitor, epd
 from estimators.estimator import NotFitted
 from estimators.generators import numpy_stream
-from estimators.naov2 import NAOV2, NAOV2Config, SpaceSampler, draw_unseen, proportional, stage_seed, stand_alone_size
+from estimators.naov2 import NAOV2, NAOV2Config, SpaceSampler, proportional, stage_seed, stand_alone_size
 from estimators.scoring import PathScorer
 from search_spaces.errors import SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
@@ -347,13 +347,13 @@ def test_random_pools_leave_isomorphic_draws_out():
     for _ in range(400):
         plain.append(SPACE.sample(rng))
     assert 300 <= len(keys(plain)) < 330
-    pool = draw_unseen(SPACE, numpy_stream(0, "search"), 300, set())
+    pool = draw(SPACE, numpy_stream(0, "search"), 300)
     first = {}
     for a in plain:
         first.setdefault(SPACE.canonical(a), a)
     assert pool == list(first.values())[:300]
     seen = keys(pool[:100])
-    assert draw_unseen(SPACE, numpy_stream(0, "search"), 200, seen) == pool[100:]
+    assert draw(SPACE, numpy_stream(0, "search"), 200, seen) == pool[100:]
 
 
 class Recording(PathScorer):
@@ -479,7 +479,7 @@ def test_a_shortfall_is_filled_with_random_unseen_ones_and_told(problem, monkeyp
     assert pool[5:] == estimator.evaluated[:3]
     random = pool[found:5]
     assert not keys(random) & keys(estimator.evaluated)
-    expected = draw_unseen(SPACE, numpy_stream(stage_seed(0, 1), "search"), 5 - found, keys(estimator.evaluated))
+    expected = draw(SPACE, numpy_stream(stage_seed(0, 1), "search"), 5 - found, keys(estimator.evaluated))
     assert random == expected
     held = estimator.evaluations[-1]
     assert (held["generated"], held["topped_up"], held["eta"]) == (found, 5 - found, 5)

@@ -35,10 +35,38 @@ def test_a_sample_may_be_the_whole_pool():
     assert select(SPACE, "unique:6466").architectures == select(SPACE, "unique").architectures
 
 
-@pytest.mark.parametrize("count", ["", "0", "1", "15626", "-3", "2.5", "ten", " 5", "\u00b2"])
-def test_bad_counts(count):
-    with pytest.raises(SupertauError, match=rf"pool 'all:{count}': the count must be between 2 and 15625\."):
-        select(SPACE, f"all:{count}")
+@pytest.mark.parametrize("kind", ["all", "random"])
+@pytest.mark.parametrize("count", ["", "0", "1", "-3", "2.5", "ten", " 5", "\u00b2"])
+def test_bad_counts(kind, count):
+    with pytest.raises(
+        SupertauError, match=rf"pool '{kind}:{count}': expected {kind}:COUNT with a count of at least 2\."
+    ):
+        select(SPACE, f"{kind}:{count}")
+
+
+def test_a_sample_larger_than_the_pool_is_the_pool():
+    assert select(SPACE, "unique:6467").architectures == select(SPACE, "unique").architectures
+
+
+def test_random_draws_are_of_different_classes_and_always_the_same():
+    pool = select(SPACE, "random:300")
+    assert len({SPACE.canonical(cell) for cell in pool.architectures}) == 300
+    assert pool == select(NASBench201(), "random:300")
+    with pytest.raises(SupertauError, match=r"gave 6466 of 6467 new architectures wanted"):
+        select(SPACE, "random:6467")
+
+
+class Unlisted(NASBench201):
+    is_listable = False
+
+
+def test_the_pool_of_a_space_that_cannot_be_listed_is_what_has_ground_truth():
+    space, known = Unlisted(), CELLS[40:90]
+    assert select(space, "all", known).architectures == known
+    assert select(space, "connected", known).architectures == tuple(c for c in known if SPACE.is_connected(c))
+    unique = select(space, "unique", known).architectures
+    assert list(unique) == [c for i, c in enumerate(known) if SPACE.canonical(c) not in map(SPACE.canonical, known[:i])]
+    assert set(select(space, "all:20", known).architectures) < set(known)
 
 
 def test_unknown_pool_is_named_with_the_nearest_one():

@@ -14,7 +14,7 @@ from search_spaces.nasbench201 import NASBench201
 from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, POOL, SKIP, used_edges
 from search_spaces.nasbench201.network import Cell, NASBench201Supernet, Reduction, extract
 from search_spaces.space import NetworkConfig
-from search_spaces.supernet import Edge, ShareByPosition, leaves
+from search_spaces.supernet import Edge, ShareByPosition, Slot, leaves
 
 SPACE = NASBench201()
 CELLS = tuple(SPACE.enumerate())
@@ -204,7 +204,7 @@ def test_head_and_stem_by_hand():
 
 def test_pooling_does_not_count_the_padding():
     images = torch.ones(1, 4, 5, 5)
-    pooled = Cell(ShareByPosition([[POOL]] * 6, lambda _: nn.AvgPool2d(3, 1, 1, count_include_pad=False)))
+    pooled = Cell(ShareByPosition([Slot((POOL,))] * 6, lambda *_: nn.AvgPool2d(3, 1, 1, count_include_pad=False)))
     torch.testing.assert_close(pooled(images, (NONE, NONE, NONE, POOL, NONE, NONE)), images)
     made = next(m for m in SPACE.supernet(TINY).modules() if isinstance(m, nn.AvgPool2d))
     torch.testing.assert_close(made(images), images)

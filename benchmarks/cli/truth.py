@@ -1,0 +1,101 @@
+"""supertau truth: ground truth made here, by training architectures alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.alone import RECIPES, get_recipe
+from benchmarks.cli.output import FAILED, INTERRUPTED, RESULTS, Json, Quiet, Results, out, print_json, print_note, table
+from benchmarks.cli.progress import progress
+from benchmarks.events import Interrupted
+from benchmarks.truth_training import check_table, make_truth
+from search_spaces.spaces import get_space
+
+TOLERANCE = 1.0
+"""Points by which a repeated training may differ: other processors and versions round otherwise."""
+
+app = typer.Typer(
+    help="Ground truth made by stand-alone training, for a space or image set that has none.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command(
+    "train",
+    epilog="Example: supertau truth train --space nasbench301 --pool random:200 --seeds 2. The same command again goes "
+    "on with what is unfinished. Use the table with: supertau run --space nasbench301 --truth micro --truth-path FILE",
+)
+def train_command(
+    space: Annotated[str, typer.Option(help="Search space.")],
+    recipe: Annotated[str, typer.Option(help=f"How to train: {', '.join(RECIPES)}.")] = "micro",
+    pool: Annotated[str, typer.Option(help="random:COUNT, or as for `supertau run`.")] = "random:200",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per architecture; two give a noise ceiling.")] = 2,
+    images: Annotated[str | None, typer.Option(help="Image set [default: the recipe's].")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1)] = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Width C.")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Cells per stage N.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the ground truth [default: the recipe's name, if unchanged].")
+    ] = None,
+    table_path: Annotated[Path | None, typer.Option("--out", help="Table to write: .parquet, .csv or .csv.gz.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trainings side by side [default: one per core].")] = None,
+    results: Results = RESULTS,
+    quiet: Quiet = False,
+) -> None:
+    """Train architectures alone and write a ground-truth table; resumable."""
+    given = {"images": images, "image_size": image_size, "channels": channels, "cells": cells, "epochs": epochs}
+    changed = {key: value for key, value in given.items() if value is not None}
+    base = get_recipe(recipe)
+    used = replace(base, **changed)  # type: ignore[arg-type]
+    if name or used != base:
+        used = replace(used, name=name or f"{recipe}-changed")
+    target = table_path or results / "truth" / f"{space}-{used.name}.parquet"
+    try:
+        with progress(1, quiet=quiet) as listener:
+            make_truth(
+                space,
+                used,
+                pool=pool,
+                seeds=seeds,
+                out=target,
+                work=results / "truth",
+                workers=workers,
+                listener=listener,
+            )
+    except Interrupted:
+        print_note("interrupted; the same command again goes on with it.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@app.command(
+    "check", epilog="Example: supertau truth check results/local/truth/nasbench301-micro.parquet --space nasbench301"
+)
+def check_command(
+    path: Annotated[Path, typer.Argument(help="A table made by `supertau truth train`.")],
+    space: Annotated[str, typer.Option(help="Search space.")],
+    count: Annotated[int, typer.Option(min=1, help="Rows to train again.")] = 3,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train some rows of a table again and compare; exit status 1 when one differs by more than a point."""
+    with progress(1, quiet=quiet or as_json) as listener:
+        rows = check_table(path, get_space(space), count, listener)
+    if as_json:
+        print_json(rows)
+    else:
+        table(
+            "Trained again",
+            ["architecture", "table", "now"],
+            [[r["architecture"], f"{r['table']:.2f}", f"{r['now']:.2f}"] for r in rows],
+        )
+    if any(abs(r["table"] - r["now"]) > TOLERANCE for r in rows):
+        out.print(
+            "differs by more than a point: another processor or torch version rounds otherwise, or the table is wrong"
+        )
+        raise typer.Exit(FAILED)

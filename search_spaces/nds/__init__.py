@@ -1,0 +1,1 @@
+"""The search spaces of NDS that stack blocks: ResNet, ResNeXt-A, ResNeXt-B and Vanilla; networks and ground truth."""

@@ -1,0 +1,299 @@
+"""Official NDS files (JSON) and the published pools drawn from them (CSV).
+
+An official file is a list of trainings; a ``*_reruns`` file has two such lists, of one network each. Its lists of
+depths, widths and so on have the stem in front, and it holds errors in percent, not accuracies.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from search_spaces.cache import digest
+from search_spaces.errors import DataError, InvalidArchitecture
+from search_spaces.nds.space import STEM, STRIDES
+from search_spaces.space import Architecture
+from search_spaces.truth import GroundTruth
+
+if TYPE_CHECKING:
+    from search_spaces.nds.space import NDS
+
+Which = Literal["best", "last"]
+"""The accuracy after the epoch at which it was highest, as the NDS paper, or after the last."""
+
+EPOCHS = 100
+CHANCE = 10.0  # percent; trainings that failed stay there
+POOL_SOURCE = "NDS pool of Ning et al. 2021 (review supplement of arXiv:2008.03064)"
+
+_COLUMNS = {"d": "depths", "w": "widths", "b": "bot_muls", "g": "num_groups"}
+_KEYS = {"d": "ds", "w": "ws", "b": "bot_muls", "g": "num_gs"}
+_CELL_SPACES = ("Amoeba", "DARTS", "ENAS", "NASNet", "PNAS")
+
+
+class Settings(NamedTuple):
+    """How a network was trained."""
+
+    learning_rate: float
+    weight_decay: float
+    epochs: int
+
+    def __str__(self) -> str:
+        return f"learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}, {self.epochs} epochs"
+
+
+class Training(NamedTuple):
+    """One entry of an official file: accuracies in percent at the best epoch and after each."""
+
+    architecture: Architecture
+    best: float
+    after: tuple[float, ...]
+    seed: int
+    settings: Settings
+    parameters: int
+    flops: int
+
+    def accuracy(self, which: Which) -> float:
+        """Return one of the two accuracies; raise _Wrong for the last of a training that was cut short."""
+        if which == "best":
+            return self.best
+        if len(self.after) != self.settings.epochs:
+            raise _Wrong(
+                f"test_ep_top1 has {len(self.after)} of {self.settings.epochs} epochs, so the last is missing."
+            )
+        return self.after[-1]
+
+
+def read_trainings(path: Path, space: NDS) -> list[Training]:
+    """Return the entries of an official file in its order.
+
+    Raises DataError, naming file and entry, where the file is damaged, of another space or of ImageNet.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: cannot be read as JSON ({type(error).__name__}: {error}); is the file complete?"
+        ) from error
+    groups = {"": content}
+    if isinstance(content, dict) and content and all(isinstance(jobs, list) for jobs in content.values()):
+        groups = {f" of '{name}'": jobs for name, jobs in content.items()}  # *_reruns: top and mid
+    trainings = []
+    for of_group, jobs in groups.items():
+        if not isinstance(jobs, list):
+            raise DataError(f"{path}: holds {_shown(content)}; expected a list of trainings, as in NDS.")
+        for number, job in enumerate(jobs):
+            try:
+                trainings.append(_training(job, space, path))
+            except (_Wrong, InvalidArchitecture) as error:
+                raise DataError(f"{path}, entry {number}{of_group}: {error}") from error
+    if not trainings:
+        raise DataError(f"{path}: holds no trainings.")
+    return trainings
+
+
+def read_official(paths: Sequence[Path], space: NDS, dataset: str, *, which: Which = "best") -> GroundTruth:
+    """Return the test accuracies of official files, rows in the files' order.
+
+    A network that stands in several files, or several times in one, has so many trials: one column per file and
+    occurrence, those of a file ordered by training seed. Raises DataError also where trainings differ in their
+    settings, as in the sweeps of learning rates.
+    """
+    found: dict[Architecture, dict[tuple[int, int], Training]] = {}
+    settings: Settings | None = None
+    for file, path in enumerate(paths):
+        trainings = read_trainings(path, space)
+        settings = settings or trainings[0].settings
+        for training in trainings:
+            found.setdefault(training.architecture, {})
+            if training.settings != settings:
+                raise DataError(
+                    f"{path}: {space.format(training.architecture)} was trained with {training.settings}, the first "
+                    f"network with {settings}; a sweep of training settings is not ground truth."
+                )
+        for training in sorted(trainings, key=lambda training: training.seed):
+            held = found[training.architecture]
+            held[file, sum(of_file == file for of_file, _ in held)] = training
+    assert settings is not None
+    columns = sorted({column for held in found.values() for column in held})
+    at = {column: number for number, column in enumerate(columns)}
+    trials = np.full((len(found), len(columns)), np.nan)
+    seeds: list[set[int]] = [set() for _ in columns]
+    for row, (architecture, held) in enumerate(found.items()):
+        for column, training in held.items():
+            try:
+                trials[row, at[column]] = training.accuracy(which)
+            except _Wrong as error:
+                raise DataError(f"{paths[column[0]]}, {space.format(architecture)}: {error}") from error
+            seeds[at[column]].add(training.seed)
+    names = [str(min(of_column)) for of_column in seeds]
+    if any(len(of_column) > 1 for of_column in seeds) or len(set(names)) < len(names):
+        names = [f"trial-{number}" for number in range(1, len(columns) + 1)]
+    digests = [digest(path, "sha256") for path in paths]
+    return GroundTruth(
+        space=space.name,
+        dataset=dataset,
+        split="test",
+        epochs=settings.epochs,
+        source=f"NDS {', '.join(path.name for path in paths)} (facebookresearch/nds), {which} epoch",
+        sha256=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
+        architectures=tuple(found),
+        trials=trials,
+        seeds=tuple(names),
+        chance=CHANCE,
+    )
+
+
+class _Wrong(Exception):
+    """What is wrong with an entry."""
+
+
+def _shown(value: object) -> str:
+    text = f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _training(job: Any, space: NDS, path: Path) -> Training:
+    net = _held(job, "net", dict)
+    if "genotype" in net:
+        cells = path.name.split("_")[0].removesuffix(".json")
+        of_cells = cells if cells in _CELL_SPACES else "a space"
+        raise _Wrong(
+            f"a network of cells (it has a genotype): the file is of {of_cells} among {', '.join(_CELL_SPACES)}, whose "
+            f"networks are not supported as ground truth here; expected networks of {space.official}."
+        )
+    _held(net, "block_type", str)
+    values = {letter: _numbers(net, key) for letter, key in _KEYS.items()}
+    strides = _numbers(net, "ss")
+    if net["block_type"] != space.official_block:
+        raise _Wrong(f"block_type is {net['block_type']!r}; those of {space.official} are {space.official_block!r}.")
+    if strides[:1] != [1]:
+        raise _Wrong(f"the stem's stride is {_shown(strides[:1])[1:-1]}: a network for ImageNet; CIFAR-10's have 1.")
+    lengths = {letter: len(STRIDES) + 1 if letter in space.grids else 0 for letter in values}
+    for letter, length in lengths.items():
+        # those that a block does not have are left empty
+        if len(values[letter]) != length:
+            raise _Wrong(f"{_KEYS[letter]} is {_shown(net[_KEYS[letter]])}; expected {length} numbers, stem first.")
+    if strides != [1, *STRIDES] or values["d"][0] != 1 or values["w"][0] != STEM:
+        raise _Wrong(
+            f"ss, ds[0] and ws[0] are {strides}, {values['d'][0]:g} and {values['w'][0]:g}; expected "
+            f"{[1, *STRIDES]}, 1 and {STEM}, the stem being first."
+        )
+    errors = _numbers(job, "test_ep_top1")
+    if not errors:
+        raise _Wrong("test_ep_top1 is empty; expected the test error of every epoch.")
+    optim = _held(job, "optim", dict)
+    return Training(
+        architecture=space.encode({letter: values[letter][1:] for letter in space.grids}),
+        best=_accuracy("min_test_top1", _held(job, "min_test_top1", float, int)),
+        after=tuple(_accuracy("test_ep_top1", error) for error in errors),
+        seed=_held(job, "rng_seed", int),
+        settings=Settings(
+            _held(optim, "base_lr", float, int), _held(optim, "wd", float, int), _held(optim, "max_ep", int)
+        ),
+        parameters=_held(job, "params", int),
+        flops=_held(job, "flops", int),
+    )
+
+
+def _held(job: Any, key: str, *kinds: type) -> Any:
+    if not isinstance(job, dict) or key not in job:
+        raise _Wrong(f"no '{key}'; it holds {_shown(job)}.")
+    if not isinstance(job[key], kinds) or isinstance(job[key], bool):
+        raise _Wrong(f"'{key}' is {_shown(job[key])}; expected {' or '.join(kind.__name__ for kind in kinds)}.")
+    return job[key]
+
+
+def _numbers(job: Any, key: str) -> list[float]:
+    values = _held(job, key, list)
+    if not all(isinstance(value, float | int) and not isinstance(value, bool) for value in values):
+        raise _Wrong(f"'{key}' is {_shown(values)}; expected numbers.")
+    return list(values)
+
+
+def _accuracy(name: str, error: float) -> float:
+    if not 0 <= error <= 100:
+        raise _Wrong(f"{name} is {error}; expected an error in percent, 0 to 100.")
+    return round(100 - error, 6)  # six decimals are what the files hold
+
+
+# --- pools ----------------------------------------------------------------------------------------------------------
+
+
+def is_pool(path: Path) -> bool:
+    """Return whether a CSV file, which may be compressed, has the columns of a pool."""
+    if not path.name.lower().endswith((".csv", ".csv.gz")):
+        return False
+    header, _ = next(_rows(path), ([], 0))
+    return f"{_COLUMNS['d']}.0" in header and "architecture" not in header
+
+
+def read_pool(path: Path, space: NDS, dataset: str) -> GroundTruth:
+    """Return the accuracies of a pool, columns ``depths.0`` ... ``params``, ``flops``, ``test_acc``, rows in its order.
+
+    Accuracies are those of the best epoch, of ResNet the mean of three training seeds. Raises DataError with the line
+    and its content where a column is missing, a value is not on its grid, a network stands twice, or its number of
+    parameters is not that of the space's network, which tells spaces of equal grids apart.
+    """
+    rows = _rows(path)
+    header, _ = next(rows, ([], 0))
+    wanted = {letter: [f"{_COLUMNS[letter]}.{stage}" for stage in range(len(STRIDES))] for letter in space.grids}
+    missing = {name for names in (*wanted.values(), ["params", "test_acc"]) for name in names} - set(header)
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(sorted(missing))}. The table has: {', '.join(header)}.")
+    accuracies: dict[Architecture, float] = {}
+    for row, line in rows:
+        where = f"{path}, line {line}"
+        if len(row) != len(header):
+            raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
+        cells = dict(zip(header, row, strict=True))
+        try:
+            values = {letter: [float(cells[name]) for name in names] for letter, names in wanted.items()}
+            parameters, accuracy = int(cells["params"]), float(cells["test_acc"])
+            architecture = space.encode(values)
+        except (ValueError, InvalidArchitecture) as error:
+            raise DataError(f"{where}: {error}") from error
+        if not 0 <= accuracy <= 100:
+            raise DataError(f"{where}: test_acc {accuracy} is not a percentage between 0 and 100.")
+        expected = space.cost(architecture, space.benchmark).parameters
+        if parameters != expected:
+            raise DataError(
+                f"{where}: {parameters:,} parameters, but {space.format(architecture)} of {space.name} has "
+                f"{expected:,}; is it a pool of another space?"
+            )
+        if architecture in accuracies:
+            raise DataError(f"{where}: {space.format(architecture)} stands in the pool already.")
+        accuracies[architecture] = accuracy
+    averaged = space.official == "ResNet"
+    return GroundTruth(
+        space=space.name,
+        dataset=dataset,
+        split="test",
+        epochs=EPOCHS,
+        source=f"{POOL_SOURCE}, best epoch, {'mean of three seeds' if averaged else 'one seed'}",
+        sha256=digest(path, "sha256"),
+        architectures=tuple(accuracies),
+        trials=np.array([[accuracy] for accuracy in accuracies.values()], dtype=np.float64).reshape(-1, 1),
+        seeds=("mean-of-three",) if averaged else ("accuracy",),
+        chance=CHANCE,
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[list[str], int]]:
+    """Yield the rows of a CSV file that are not empty, with their line numbers."""
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.name.lower().endswith(".gz") else content).decode("utf-8-sig")
+        reader = csv.reader(text.splitlines(), strict=True)
+        yield from ((row, reader.line_num) for row in reader if row)
+    except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
+        raise DataError(
+            f"{path}: cannot be read as CSV ({type(error).__name__}: {error}); is the file complete?"
+        ) from error

@@ -1,0 +1,102 @@
+"""Ground truth of NDS: the project's own table, official files, published pools, and the choice of a reader."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search_spaces import table
+from search_spaces.cache import cache_folder
+from search_spaces.errors import DataError, unknown
+from search_spaces.nds import official
+from search_spaces.truth import GroundTruth
+
+if TYPE_CHECKING:
+    from search_spaces.nds.space import NDS
+
+MICRO = "micro"
+CIFAR10 = "cifar10"
+DOWNLOAD = "https://dl.fbaipublicfiles.com/nds/data.zip"
+FOLDER = "nds"
+
+_POOLS = {"ResNet": "resnet_5k.csv.gz", "ResNeXt-A": "resnexta_5k.csv.gz"}
+
+
+def load(
+    space: NDS,
+    dataset: str,
+    path: Path | None = None,
+    *,
+    which: official.Which = "best",
+    trust_pickle: bool = False,
+) -> GroundTruth:
+    """Return ground truth: when path is None packaged (micro) or found in the cache folder (cifar10).
+
+    path: an official ``.json`` file, a folder with official files or a pool, a pool (``.csv``, ``.csv.gz``), or a
+    table of any data set. which: the epoch of official files whose accuracy counts. trust_pickle: has no effect, no
+    file of NDS is a pickle. Raises UnknownName for a data set that is not there without a path, DataError saying what
+    is missing and how to get it.
+    """
+    if path is None:
+        known = (*space.truths, *space.files)
+        if dataset not in known:
+            raise unknown("data set", dataset, known)
+        return packaged(space) if dataset == MICRO else _of_folder(space, dataset, cache_folder() / FOLDER, which)
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder.")
+    is_official = path.suffix.lower() == ".json"
+    if path.is_dir() or is_official or official.is_pool(path):
+        if dataset != CIFAR10:
+            raise unknown("data set of NDS files", dataset, (CIFAR10,))
+        if path.is_dir():
+            return _of_folder(space, dataset, path, which)
+        if is_official:
+            return official.read_official([path], space, dataset, which=which)
+        _check_best(path, which)
+        return official.read_pool(path, space, dataset)
+    if table.is_table(path):
+        held = table.read_table(path, space, dataset)
+        return replace(held, chance=official.CHANCE) if dataset == CIFAR10 and held.chance is None else held
+    raise DataError(
+        f"{path}: not a kind of ground truth that can be read. Expected an official NDS file (.json), or a pool or "
+        f"table ({', '.join(table.SUFFIXES)})."
+    )
+
+
+def packaged(space: NDS) -> GroundTruth:
+    """Return the table that comes with the project: networks of a smaller size, trained by it."""
+    file = resources.files("search_spaces") / "tables" / f"{space.name}-{MICRO}.parquet"
+    with resources.as_file(file) as path:
+        if not path.is_file():
+            raise DataError(f"{path}: the ground truth '{MICRO}' of {space.name} is missing from this installation.")
+        return table.read_table(path, space, MICRO)
+
+
+def _of_folder(space: NDS, dataset: str, folder: Path, which: official.Which) -> GroundTruth:
+    """Return the best ground truth that a folder holds.
+
+    Three training seeds (``*_rng1.json`` to 3) come before the file with one; then the pool.
+    """
+    several = [f"{space.official}_rng{seed}.json" for seed in (1, 2, 3)]
+    for place in (folder, folder / "nds_data"):
+        for names in (several, [f"{space.official}.json"]):
+            paths = [place / name for name in names]
+            if all(path.is_file() for path in paths):
+                return official.read_official(paths, space, dataset, which=which)
+        pool = place / _POOLS.get(space.official, "")
+        if pool.is_file():
+            _check_best(pool, which)
+            return official.read_pool(pool, space, dataset)
+    micro = f" The ground truth '{MICRO}' needs no download." if MICRO in space.truths else ""
+    raise DataError(
+        f"no ground truth of {space.name} on {dataset} in {folder}. Download {DOWNLOAD}, unzip it, and put "
+        f"nds_data/{space.official}.json into that folder, or give the path of the file.{micro}"
+    )
+
+
+def _check_best(pool: Path, which: official.Which) -> None:
+    if which != "best":
+        raise DataError(f"{pool}: a pool holds the accuracy of the best epoch only; official files hold the last too.")

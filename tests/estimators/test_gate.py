@@ -8,9 +8,11 @@ import pytest
 import torch
 from scipy import stats
 
-from estimators.gate import GATE, RandomGate, straight_through
+from estimators.gate import GATE, RandomGate, TableGate, straight_through
+from search_spaces.errors import SupertauError
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.nasbench201.canonical import EDGES
+from search_spaces.spaces import get_space
 
 SPACE = NASBench201()
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
@@ -303,3 +305,71 @@ def test_random_gate_is_uniform_anew_in_every_step_and_learns_nothing():
     assert set(pairs) == set(itertools.product(range(3), repeat=2))
     scored = Counter(block for picks in network.blocks(list(SPACE.enumerate())[:500], 3) for block in picks)
     assert stats.chisquare([scored[block] for block in range(3)]).pvalue > 1e-3
+
+
+# --- the table of a space without cells -----------------------------------------------------------------------------
+
+GOLDEN = [
+    (23, 9, (0, 4, 3, 5, 6, 2, 8, 8, 7, 7, 7, *[1] * 12)),
+    (23, 17, (0, 4, 3, 5, 6, 2, 8, 9, 7, 10, 11, 1, 14, 15, 13, 16, 16, *[12] * 6)),
+    (15, 9, (0, 3, 4, 2, 6, 5, 7, 1, 1, 1, 1, 8, 8, 8, 8)),
+    (15, 13, (0, 3, 4, 2, 6, 5, 7, 1, 10, 9, 11, 8, 8, 12, 12)),
+]
+"""Positions of a stage, blocks, and the block of each position: ResNet and ResNeXt-A at epochs 1 and 1000 of the code."""
+
+
+@pytest.mark.parametrize(("positions", "level", "expected"), GOLDEN)
+def test_the_table_is_that_of_the_released_code(positions, level, expected):
+    gate = TableGate(positions)
+    assert gate.blocks([(0,), (1,)], level) == [expected, expected]
+    hard = gate.gates((0,), level)
+    assert hard.shape == (positions, level)
+    assert hard.argmax(1).tolist() == list(expected)
+    assert (hard.sum(1) == 1).all()
+    assert not hard.requires_grad
+
+
+def test_a_block_of_the_table_comes_from_the_one_whose_positions_it_takes():
+    gate = TableGate(15)
+    for block in range(1, 13):
+        before, after = gate.table(block)[0], gate.table(block + 1)[0]
+        taken = [old for old, new in zip(before, after, strict=True) if new == block]
+        assert set(taken) == {gate.source(block)}
+        assert [new for new in after if new != block] == [
+            old for old, new in zip(before, after, strict=True) if new != block
+        ]
+
+
+def test_a_table_cannot_have_more_blocks_than_positions():
+    assert sorted(TableGate(4).table(4)[0]) == [0, 1, 2, 3]
+    with pytest.raises(SupertauError, match="5 blocks were asked for a stage of 4 positions"):
+        TableGate(4).table(5)
+
+
+# --- DARTS cells ----------------------------------------------------------------------------------------------------
+
+
+def test_messages_are_averaged_and_nodes_start_from_a_learned_vector():
+    """As `by_hand`, for a node of a DARTS cell that two edges enter."""
+    space = get_space("nasbench301")
+    torch.manual_seed(0)
+    settings = {**SMALL, "flow": (20,), "join": "mean", "learned_nodes": True}
+    network = GATE(space, 3, **settings, generator=torch.Generator()).eval()
+    assert network.encoder.operations.num_embeddings == 7
+    torch.nn.init.normal_(network.encoder.others[1])
+    cell = space.sample(np.random.default_rng(3))
+    graph = space.flow(cell)[1]
+    encoder, (layer,) = network.encoder, network.encoder.layers
+    starts = [*encoder.inputs[1], *[encoder.others[1]] * 4]
+    sent = [encoder.first(start) @ layer.weight for start in starts]
+    embedded = encoder(graph, 1)
+    torch.testing.assert_close(embedded[:2], torch.stack(sent[:2]))
+    for node in range(2, 6):
+        messages = [
+            torch.sigmoid(layer.attention(encoder.operations.weight[option])) * sent[source]
+            for source, target, option in graph.edges
+            if target == node
+        ]
+        assert len(messages) == 2
+        torch.testing.assert_close(embedded[node], sum(messages) / 2)
+    assert network.logits(cell).shape == (16, 3)

@@ -1,0 +1,178 @@
+"""Ground truth of NAS-Bench-301: the table that comes with the suite, surrogate models, or a table of their values."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.resources
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from search_spaces import table
+from search_spaces.cache import cache_folder, digest
+from search_spaces.errors import DataError, InvalidArchitecture, unknown
+from search_spaces.nasbench301.surrogate import EPOCHS, SPLIT, EnsembleSurrogate, OwnSurrogate, member_files
+from search_spaces.space import Architecture, SearchSpace
+from search_spaces.truth import GroundTruth, Surrogate
+
+DATASETS = ("micro", "cifar10")
+READERS = ("own", "package")
+
+MICRO = "nasbench301-micro.parquet"
+POOL = "nb301_5896.csv.gz"
+FOLDER = "nb301"
+"""Below the cache folder: where surrogate models or the table POOL are looked for."""
+
+_POOL_COLUMN = "nb301_surrogate_acc"
+_POOL_SHA256 = "a495ed35fd7c9004fbb94f33db5c972d84ee27c9e85697359c319223459ddfce"
+_POOL_SOURCE = "NAS-Bench-301 surrogate values, pool of Ning et al. 2021 (review supplement of arXiv:2008.03064)"
+_MODELS = ("xgb_v1.0", "xgb_v0.9")
+"""Folders of the published accuracy models of boosted trees, the preferred first."""
+_DOWNLOAD = (
+    "the surrogate models v1.0, https://ndownloader.figshare.com/files/24992018 (file 24992018 of figshare article "
+    "13061510; 1,848,669,012 bytes; sha256 e807411d6a454841965d3157a977896683b716dc48743049bd6be0ce94210824, which a "
+    "third party gives, not the authors)"
+)
+
+
+def load(
+    space: SearchSpace,
+    dataset: str,
+    path: Path | None = None,
+    *,
+    reader: str = "own",
+    trust_pickle: bool = False,
+) -> GroundTruth | Surrogate:
+    """Return ground truth: when path is None 'micro' as built in or 'cifar10' as found in the cache folder.
+
+    path: a folder of surrogate models; a table with the columns genotype and nb301_surrogate_acc; or any table of the
+    suite (.csv, .csv.gz, .parquet), which may be of another data set. reader: for surrogate models, 'own' or 'package'
+    (nasbench301). trust_pickle: read models whose pickle uses names outside the allow-list. Raises DataError saying
+    what can be read, or what to get and where to put it.
+    """
+    if reader not in READERS:
+        raise unknown("reader", reader, READERS)
+    if path is None:
+        if dataset not in DATASETS:
+            raise unknown("data set", dataset, DATASETS)
+        if dataset == "micro":
+            return built_in(space)
+        path = _found(cache_folder() / FOLDER)
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder.")
+    if path.is_file() and table.is_table(path) and not _is_pool(path):
+        return table.read_table(path, space, dataset)
+    if path.is_dir() or table.is_table(path):
+        if dataset != "cifar10":
+            raise DataError(f"{path}: NAS-Bench-301's surrogates predict accuracies on cifar10, not on '{dataset}'.")
+        return _surrogate(path, reader, trust_pickle) if path.is_dir() else read_pool(path, space)
+    raise DataError(
+        f"{path}: not a kind of ground truth that can be read. Expected a folder of NAS-Bench-301's surrogate models "
+        f"or a table ({', '.join(table.SUFFIXES)})."
+    )
+
+
+def built_in(space: SearchSpace) -> GroundTruth:
+    """Return the table 'micro' that comes with the suite."""
+    place = importlib.resources.files("search_spaces") / "tables" / MICRO
+    if not place.is_file():
+        raise DataError(
+            f"the table search_spaces/tables/{MICRO} is not there, although it comes with supertau: install supertau "
+            "again."
+        )
+    with importlib.resources.as_file(place) as path:
+        return table.read_table(path, space, "micro")
+
+
+def _found(folder: Path) -> Path:
+    """Return the models or the table in a folder; raise DataError that says what to get."""
+    if folder.is_dir():
+        for name in _MODELS:
+            for models in sorted(folder.rglob(name)):
+                if member_files(models):
+                    return models
+        if member_files(folder):
+            return folder
+        if (folder / POOL).is_file():
+            return folder / POOL
+    raise DataError(
+        f"no accuracies of NAS-Bench-301 for cifar10 in {folder}. Get {_DOWNLOAD} and unpack them there; "
+        f"'supertau data fetch nasbench301' does both. The table {POOL} is read there as well. "
+        "The truth 'micro' needs no download."
+    )
+
+
+def _surrogate(folder: Path, reader: str, trust_pickle: bool) -> EnsembleSurrogate:
+    if reader == "own":
+        return OwnSurrogate(folder, trust_pickle=trust_pickle)
+    from search_spaces.nasbench301.package import PackageSurrogate
+
+    return PackageSurrogate(folder, trust_pickle=trust_pickle)
+
+
+# --- the pool of Ning et al. ----------------------------------------------------------------------------------------
+
+
+def read_pool(path: Path, space: SearchSpace) -> GroundTruth:
+    """Return the surrogate's values in a CSV file with columns 'genotype' and 'nb301_surrogate_acc' (percent).
+
+    An architecture that stands there more than once becomes one row, in the place of its first. Raises DataError naming
+    the line when its values differ, and on a line that cannot be read.
+    """
+    reader = csv.reader(_text(path).splitlines(), strict=True)
+    lines: dict[Architecture, int] = {}
+    values: dict[Architecture, float] = {}
+    try:
+        header = next(reader, [])
+        if "genotype" not in header or _POOL_COLUMN not in header:
+            raise DataError(f"{path}: no columns 'genotype' and '{_POOL_COLUMN}'; it has: {', '.join(header)}.")
+        for row in filter(None, reader):
+            where = f"{path}, line {reader.line_num}"
+            if len(row) != len(header):
+                raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
+            try:
+                architecture = space.parse(row[header.index("genotype")])
+                value = float(row[header.index(_POOL_COLUMN)])
+            except (InvalidArchitecture, ValueError) as error:
+                raise DataError(f"{where}: {error}") from error
+            if values.setdefault(architecture, value) != value:
+                raise DataError(
+                    f"{where}: {value} for an architecture that has {values[architecture]} on line "
+                    f"{lines[architecture]}."
+                )
+            lines.setdefault(architecture, reader.line_num)
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as CSV (line {reader.line_num}: {error}).") from error
+    sha256 = digest(path, "sha256")
+    return GroundTruth(
+        space=space.name,
+        dataset="cifar10",
+        split=SPLIT,
+        epochs=EPOCHS,
+        source=_POOL_SOURCE if sha256 == _POOL_SHA256 else f"NAS-Bench-301 surrogate values, {path.name}",
+        sha256=sha256,
+        architectures=tuple(values),
+        trials=np.array(list(values.values()), dtype=np.float64).reshape(-1, 1),
+        seeds=("surrogate",),
+    )
+
+
+def _is_pool(path: Path) -> bool:
+    if path.name.lower().endswith(".parquet"):
+        return False
+    first = next(csv.reader(io.StringIO(_text(path))), [])
+    return "genotype" in first
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.name.lower().endswith(".gz") else content).decode("utf-8-sig")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(
+            f"{path}: cannot be read as CSV ({type(error).__name__}: {error}); is the file complete?"
+        ) from error

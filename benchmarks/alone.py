@@ -39,7 +39,7 @@ class Recipe:
     validation: int | None = None
     channels: int = 4
     cells: int = 1
-    epochs: int = 12
+    epochs: int = 6
     batch_size: int = 64
     learning_rate: float = 0.1
     momentum: float = 0.9

@@ -40,7 +40,7 @@ class Recipe:
     channels: int = 4
     cells: int = 1
     epochs: int = 6
-    batch_size: int = 64
+    batch_size: int = 128
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4

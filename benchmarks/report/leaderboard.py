@@ -125,6 +125,7 @@ class Table:
             "all": "isomorphic architectures counted apart",
             "unique": "one entry per isomorphism class, scores and truth averaged",
             "connected": "only architectures with a path from input to output",
+            "trained": "without architectures whose stand-alone training failed",
         }.get(self.view, "")
         pool = f"pool '{self.task.pool}'" if self.task.pool else "pool as recorded"
         extra = f" {self.network}." if self.network else ""

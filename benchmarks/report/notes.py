@@ -42,14 +42,20 @@ def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
             "bought nothing.",
         ),
         (
-            "all, unique, connected",
+            "all, unique, connected, trained",
             "Views of the pool: every architecture; one entry per isomorphism class, scores and "
-            "truth of its members averaged; only architectures with a path from input to output.",
+            "truth of its members averaged; only architectures with a path from input to output; only architectures "
+            "whose stand-alone training came clearly above a guess.",
         ),
         (
             "Score column",
             "Estimators may score in several ways. Rows show the column the method declares as its primary one, chosen "
             "before the ground truth is seen, unless a row says otherwise.",
+        ),
+        (
+            "micro",
+            "Ground truth that this project trained itself, of small networks on small images for a few epochs, as the "
+            "caption says. It shares a search space with a published benchmark and nothing else.",
         ),
         (
             "Cost",

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.spaces import SPACES
+
 if TYPE_CHECKING:
     from benchmarks.record import Run
 
@@ -44,7 +46,8 @@ class Task:
     @property
     def title(self) -> str:
         """A heading: space, truth, images, preset."""
-        parts = [f"{self.space}, ranked against {self.truth}"]
+        name = (SPACES.get(self.space).title if self.space in SPACES else "") or self.space
+        parts = [f"{name}, ranked against {self.truth}"]
         if self.images is not None:
             parts.append(f"trained on {self.images}")
         if self.preset is not None:

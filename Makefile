@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RESULTS ?= results/local
 SEEDS ?= 3
+# Further spaces, or all of them: make leaderboard SPACES="nasbench301 nds-resnet nds-resnexta"
+SPACES ?= nasbench201
 # One seed of the zero-cost measures keeps the whole short; more: make leaderboard ESTIMATORS=all
 ESTIMATORS ?= spos shifting pinas naov2 close grad_norm=1 snip=1 jacob_cov=1 naswot=1 synflow=1 random oracle_noise params macs
 
 .PHONY: leaderboard test lint performance setup clean
 
-leaderboard: $(VENV)/.installed  ## every estimator on NAS-Bench-201 with embedded images, then the report
-	$(BIN)/supertau run --estimator $(ESTIMATORS) --preset quick --seeds $(SEEDS) --results $(RESULTS)
+leaderboard: $(VENV)/.installed  ## every estimator on each space of SPACES with embedded images, then the report
+	set -e; for space in $(SPACES); do \
+	$(BIN)/supertau run --space $$space --estimator $(ESTIMATORS) --preset quick --seeds $(SEEDS) --results $(RESULTS); \
+	done
 	$(BIN)/supertau report --results $(RESULTS)
 
 test: $(VENV)/.installed-dev lint  ## lint, types, tests

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -27,9 +27,10 @@ EVALUATED = 512
 class Recipe:
     """How networks are trained alone.
 
-    images, image_size, train, validation: as in a preset of runs. channels, cells: size of the networks. The rest is
-    stochastic gradient descent with Nesterov momentum and a cosine from learning_rate to 0; clip bounds the norm of the
-    gradient, and augment applies what is usual for the images.
+    images, image_size, train, validation: as in a preset of runs. channels, cells: size of the networks; max_macs: only
+    architectures of at most so many multiply-accumulates at that size, None for all. The rest is stochastic gradient
+    descent with Nesterov momentum and a cosine from learning_rate to 0; clip bounds the norm of the gradient, and
+    augment applies what is usual for the images.
     """
 
     name: str
@@ -39,8 +40,9 @@ class Recipe:
     validation: int | None = None
     channels: int = 4
     cells: int = 1
-    epochs: int = 6
-    batch_size: int = 128
+    max_macs: int | None = None
+    epochs: int = 5
+    batch_size: int = 64
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -52,6 +54,7 @@ class Recipe:
         return (
             f"{self.name} scale: {self.images} at {self.image_size}x{self.image_size}, C={self.channels}, "
             f"N={self.cells}, {self.epochs} epochs"
+            + (f", of networks of at most {self.max_macs:,} MACs" if self.max_macs else "")
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,13 +63,18 @@ class Recipe:
 
 
 RECIPES = {recipe.name: recipe for recipe in (Recipe("micro"),)}
+SMALLER: dict[tuple[str, str], dict[str, Any]] = {
+    ("micro", "nds-resnet"): {"channels": 2, "max_macs": 350_000},
+    ("micro", "nds-resnexta"): {"channels": 2, "max_macs": 65_000},
+}
+"""What a recipe is on some spaces: with up to 72 blocks in a network, about the smallest fifth and third of them."""
 
 
-def get_recipe(name: str) -> Recipe:
-    """Return a recipe; raise UnknownName with the nearest match."""
+def get_recipe(name: str, space: str) -> Recipe:
+    """Return a recipe for a space; raise UnknownName with the nearest match."""
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]
+    return replace(RECIPES[name], **SMALLER.get((name, space), {}))
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,12 @@ def images_of(recipe: Recipe) -> tuple[ImageSet, ImageSet]:
     return load_problem_images(recipe.images, size=recipe.image_size, train=recipe.train, validation=recipe.validation)
 
 
+def network_of(recipe: Recipe) -> NetworkConfig:
+    """Return the size of the networks."""
+    train, _ = images_of(recipe)
+    return NetworkConfig(recipe.channels, recipe.cells, recipe.image_size, train.classes, train.images.shape[1])
+
+
 def train_alone(space: SearchSpace, architecture: Architecture, recipe: Recipe, seed: int) -> Trained:
     """Train an architecture from scratch and measure it.
 
@@ -92,7 +106,7 @@ def train_alone(space: SearchSpace, architecture: Architecture, recipe: Recipe, 
     """
     began = time.monotonic()
     train, validation = images_of(recipe)
-    size = NetworkConfig(recipe.channels, recipe.cells, recipe.image_size, train.classes, train.images.shape[1])
+    size = network_of(recipe)
     with seeded_weights(seed):
         network = space.network(architecture, size).train()
     generator = torch_stream(seed, "augmentation")

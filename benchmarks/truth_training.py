@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.alone import Recipe, Trained, images_of, train_alone
+from benchmarks.alone import Recipe, Trained, images_of, network_of, train_alone
 from benchmarks.events import Event, Interrupted, Listener, stop_on_signal
 from benchmarks.executor import workers_for
 from benchmarks.files import require_writable, write_atomically
@@ -50,8 +50,12 @@ def make_truth(
     Raises SupertauError when a process dies, Interrupted when the user stops it; what was finished is kept.
     """
     space, listener = get_space(space_name), listener or (lambda event: None)
-    architectures = select(space, pool).architectures
     images_of(recipe)  # missing images are told at once
+
+    def is_small(architecture: Architecture) -> bool:
+        return recipe.max_macs is None or space.cost(architecture, network_of(recipe)).macs <= recipe.max_macs
+
+    architectures = select(space, pool, accept=is_small).architectures
     folder = work / f"{space_name}-{recipe.name}-{_digest(recipe)}"
     require_writable(folder, BYTES)
     notes = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,20 @@ class Pool:
         return len(self.architectures)
 
 
-def select(space: SearchSpace, specification: str, known: Sequence[Architecture] = ()) -> Pool:
+def select(
+    space: SearchSpace,
+    specification: str,
+    known: Sequence[Architecture] = (),
+    *,
+    accept: Callable[[Architecture], bool] = lambda architecture: True,
+) -> Pool:
     """Return a pool: 'all', 'unique', 'connected', 'random:COUNT', or a file.
 
     unique holds one representative per isomorphism class, connected the architectures whose output depends on their
     input; of a space too large to be listed, 'all' is `known`, the architectures with ground truth. ':COUNT' behind any
     of the three takes a seeded sample, everything where there is less. random: so many classes of a uniform draw from
-    the space. A file holds one architecture per line in the space's text form (further CSV columns are ignored).
+    the space, of architectures that `accept` takes. A file holds one architecture per line in the space's text form
+    (further CSV columns are ignored).
     """
     kind, colon, count = specification.partition(":")
     if kind not in (*KINDS, RANDOM):
@@ -51,7 +58,7 @@ def select(space: SearchSpace, specification: str, known: Sequence[Architecture]
     if (colon or kind == RANDOM) and not (count.isdecimal() and int(count) >= 2):
         raise SupertauError(f"pool '{specification}': expected {kind}:COUNT with a count of at least 2.")
     if kind == RANDOM:
-        return Pool(specification, draw(space, np.random.default_rng(POOL_SEED), int(count)))
+        return Pool(specification, draw(space, np.random.default_rng(POOL_SEED), int(count), accept=accept))
     members: Iterable[Architecture] = known if known and not space.is_listable else space.enumerate()
     if kind == "unique":
         members = {space.canonical(a): a for a in reversed(list(members))}.values()
@@ -66,15 +73,23 @@ def select(space: SearchSpace, specification: str, known: Sequence[Architecture]
 
 
 def draw(
-    space: SearchSpace, rng: np.random.Generator, count: int, seen: Set[str] = frozenset()
+    space: SearchSpace,
+    rng: np.random.Generator,
+    count: int,
+    seen: Set[str] = frozenset(),
+    *,
+    accept: Callable[[Architecture], bool] = lambda architecture: True,
 ) -> tuple[Architecture, ...]:
-    """Return uniform draws whose canonical keys differ and are not in `seen`; raise SupertauError when none is left."""
+    """Return uniform draws whose canonical keys differ and are not in `seen`; raise SupertauError when none is left.
+
+    accept: whether a draw counts at all.
+    """
     found: dict[str, Architecture] = {}
     misses = 0
     while len(found) < count:
         drawn = space.sample(rng)
         key = space.canonical(drawn)
-        misses = misses + 1 if key in seen or key in found else 0
+        misses = misses + 1 if key in seen or key in found or not accept(drawn) else 0
         if not misses:
             found[key] = drawn
         elif misses == MISSES:

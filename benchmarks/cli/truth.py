@@ -51,7 +51,7 @@ def train_command(
     """Train architectures alone and write a ground-truth table; resumable."""
     given = {"images": images, "image_size": image_size, "channels": channels, "cells": cells, "epochs": epochs}
     changed = {key: value for key, value in given.items() if value is not None}
-    base = get_recipe(recipe)
+    base = get_recipe(recipe, space)
     used = replace(base, **changed)  # type: ignore[arg-type]
     if name or used != base:
         used = replace(used, name=name or f"{recipe}-changed")

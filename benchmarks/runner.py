@@ -252,7 +252,8 @@ def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) ->
     """
     if config.truth_path is not None:
         return {config.truth: space.truth(config.truth, Path(config.truth_path), trust_pickle=trust_pickle)}
-    names = dict.fromkeys([config.truth, *space.truths])  # the asked-for one first: an unknown name raises here
+    others = space.truths if space.is_listable else ()  # elsewhere each has a pool of its own
+    names = dict.fromkeys([config.truth, *others])  # the asked-for one first: an unknown name raises here
     return {name: space.truth(name) for name in names}
 
 

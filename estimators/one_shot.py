@@ -72,8 +72,9 @@ PUBLISHED_RECIPES: dict[str, dict[str, Any]] = {
     "paper:nds-resnet": NDS,
     "paper:nds-resnexta": {**NDS, "batch_size": 64},
 }
-"""How the usual supernet was trained on other spaces in "Evaluating Efficient Performance Estimators" (arXiv:2008.03064,
-released configurations); the schedule there waits for a plateau, here it is the cosine."""
+"""How the usual supernet was trained on other spaces in "Evaluating Efficient Performance Estimators of Neural
+Architectures" (arXiv:2008.03064, released configurations); the schedule there waits for a plateau, here it is the
+cosine."""
 
 
 def one_shot_presets(**own: dict[str, Any]) -> dict[str, dict[str, Any]]:

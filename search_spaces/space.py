@@ -214,6 +214,10 @@ class SearchSpace(ABC):
         """Number of operations that an edge of `flow` may name."""
         return max(self.choices)
 
+    is_sliced: bool = False
+    """Whether operations of several sizes are slices of one kernel, so that a path of a fresh supernet is not
+    distributed as a fresh stand-alone network."""
+
     chain: int = 0
     """Positions of a stage of equal blocks that may share parameters (CLOSE), in a space without cells."""
 

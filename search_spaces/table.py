@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib.resources
 import io
 import json
 import math
@@ -94,6 +95,18 @@ def read_table(
 def table_metadata(path: Path) -> dict[str, Any]:
     """Return what a table says about itself, `more` of `write_table` included."""
     return (_parquet if path.name.lower().endswith(".parquet") else _csv)(path)[0]
+
+
+def packaged(space: SearchSpace, dataset: str) -> GroundTruth:
+    """Return a table that comes with the project, ``search_spaces/tables/<space>-<dataset>.parquet``."""
+    file = importlib.resources.files("search_spaces") / "tables" / f"{space.name}-{dataset}.parquet"
+    with importlib.resources.as_file(file) as path:
+        if not path.is_file():
+            raise DataError(
+                f"{path}: the ground truth '{dataset}' of {space.name} comes with supertau and is missing from this "
+                "installation. Install it again."
+            )
+        return read_table(path, space, dataset)
 
 
 def write_table(truth: GroundTruth, path: Path, space: SearchSpace, more: Mapping[str, object] | None = None) -> None:

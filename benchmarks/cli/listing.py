@@ -30,16 +30,15 @@ def _spaces() -> list[dict[str, Any]]:
     found = []
     for name in SPACES:
         space = get_space(name)
-        truths = {}
-        for dataset in (*space.truths, *space.files):
+        truths = dict.fromkeys(space.files, "read from files that you have: see `supertau data list`")
+        for dataset in space.truths:
             try:
                 truth = space.truth(dataset)
             except SupertauError as error:
                 state = f"missing: {error}"
             else:
-                state = "surrogate for any architecture"
-                if isinstance(truth, GroundTruth):
-                    state = f"{len(truth.architectures):,} architectures, {len(truth.seeds)} seeds, {truth.split}"
+                assert isinstance(truth, GroundTruth)
+                state = f"{len(truth.architectures):,} architectures, {len(truth.seeds)} seeds, {truth.split}"
             truths[dataset] = state
         found.append({"name": name, "size": space.size, "truths": truths, "from": SPACES.origin(name)})
     return found
@@ -101,9 +100,14 @@ def command(
         _show(name, entries)
 
 
+def size_of(count: int) -> str:
+    """Return a number of architectures, in full up to a million."""
+    return f"{count:,}" if count < 10**6 else f"{float(count):.1e}"
+
+
 def _show(name: str, entries: list[dict[str, Any]]) -> None:
     if name == "spaces":
-        rows = [[e["name"], f"{e['size']:,}", f"{d}: {state}"] for e in entries for d, state in e["truths"].items()]
+        rows = [[e["name"], size_of(e["size"]), f"{d}: {state}"] for e in entries for d, state in e["truths"].items()]
         table("Search spaces and ground truths", ["space", "architectures", "ground truth"], rows)
     elif name == "images":
         table("Image sets", ["images", "state"], [[e["name"], e["state"]] for e in entries])

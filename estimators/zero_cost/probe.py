@@ -37,7 +37,8 @@ class ProbeConfig:
     """What every measure can be told.
 
     batch: training images, drawn once per run, no image twice. shared_init: one random supernet serves all
-    architectures, each being a path of it; False initialises each stand-alone network anew. init: 'space', or
+    architectures, each being a path of it; False, and a space of sliced kernels, initialises each stand-alone network
+    anew. init: 'space', or
     'kaiming_normal' (fan-in, biases zero) for convolutions and linear layers.
     """
 
@@ -100,7 +101,7 @@ class Probe(Estimator):
         super().start(problem)
         self.images, self.labels = draw(problem, self.config.batch)
         self.supernet = None
-        if self.config.shared_init:
+        if self.config.shared_init and not problem.space.is_sliced:
             space, size = problem.space, problem.network
             self.supernet = self._initialise(lambda: space.supernet(size, affine=True), problem.seed)
         self._scored = self._undefined = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.resources
 import io
 import zlib
 from pathlib import Path
@@ -21,7 +20,6 @@ from search_spaces.truth import GroundTruth, Surrogate
 DATASETS = ("micro", "cifar10")
 READERS = ("own", "package")
 
-MICRO = "nasbench301-micro.parquet"
 POOL = "nb301_5896.csv.gz"
 FOLDER = "nb301"
 """Below the cache folder: where surrogate models or the table POOL are looked for."""
@@ -59,7 +57,7 @@ def load(
         if dataset not in DATASETS:
             raise unknown("data set", dataset, DATASETS)
         if dataset == "micro":
-            return built_in(space)
+            return table.packaged(space, dataset)
         path = _found(cache_folder() / FOLDER)
     path = Path(path).expanduser()
     if not path.exists():
@@ -74,18 +72,6 @@ def load(
         f"{path}: not a kind of ground truth that can be read. Expected a folder of NAS-Bench-301's surrogate models "
         f"or a table ({', '.join(table.SUFFIXES)})."
     )
-
-
-def built_in(space: SearchSpace) -> GroundTruth:
-    """Return the table 'micro' that comes with the suite."""
-    place = importlib.resources.files("search_spaces") / "tables" / MICRO
-    if not place.is_file():
-        raise DataError(
-            f"the table search_spaces/tables/{MICRO} is not there, although it comes with supertau: install supertau "
-            "again."
-        )
-    with importlib.resources.as_file(place) as path:
-        return table.read_table(path, space, "micro")
 
 
 def _found(folder: Path) -> Path:

@@ -55,6 +55,7 @@ class NDS(SearchSpace):
     official_block: str
     benchmark = NetworkConfig(channels=STEM, cells=1, image_size=32)
     files = ("cifar10",)
+    is_sliced = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

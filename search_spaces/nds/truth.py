@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,11 @@ def load(
         known = (*space.truths, *space.files)
         if dataset not in known:
             raise unknown("data set", dataset, known)
-        return packaged(space) if dataset == MICRO else _of_folder(space, dataset, cache_folder() / FOLDER, which)
+        return (
+            table.packaged(space, dataset)
+            if dataset == MICRO
+            else _of_folder(space, dataset, cache_folder() / FOLDER, which)
+        )
     path = Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder.")
@@ -64,15 +67,6 @@ def load(
         f"{path}: not a kind of ground truth that can be read. Expected an official NDS file (.json), or a pool or "
         f"table ({', '.join(table.SUFFIXES)})."
     )
-
-
-def packaged(space: NDS) -> GroundTruth:
-    """Return the table that comes with the project: networks of a smaller size, trained by it."""
-    file = resources.files("search_spaces") / "tables" / f"{space.name}-{MICRO}.parquet"
-    with resources.as_file(file) as path:
-        if not path.is_file():
-            raise DataError(f"{path}: the ground truth '{MICRO}' of {space.name} is missing from this installation.")
-        return table.read_table(path, space, MICRO)
 
 
 def _of_folder(space: NDS, dataset: str, folder: Path, which: official.Which) -> GroundTruth:

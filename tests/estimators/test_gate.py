@@ -315,7 +315,7 @@ GOLDEN = [
     (15, 9, (0, 3, 4, 2, 6, 5, 7, 1, 1, 1, 1, 8, 8, 8, 8)),
     (15, 13, (0, 3, 4, 2, 6, 5, 7, 1, 10, 9, 11, 8, 8, 12, 12)),
 ]
-"""Positions of a stage, blocks, and the block of each position: ResNet and ResNeXt-A at epochs 1 and 1000 of the code."""
+"""Positions of a stage, blocks, and the block of each position: of the code at epochs 1 and 1000, ResNet, ResNeXt-A."""
 
 
 @pytest.mark.parametrize(("positions", "level", "expected"), GOLDEN)

@@ -133,9 +133,9 @@ def test_without_files_the_message_says_what_to_get(tmp_path: Path, monkeypatch:
 
 def test_the_built_in_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.resources, "files", lambda name: tmp_path)
-    with pytest.raises(DataError, match=r"search_spaces/tables/nasbench301-micro\.parquet is not there"):
+    with pytest.raises(DataError, match=r"tables/nasbench301-micro\.parquet: the ground truth 'micro' of nasbench301"):
         load(SPACE, "micro")
-    table.write_table(as_table(SOME), tmp_path / "tables" / truth.MICRO, SPACE)
+    table.write_table(as_table(SOME), tmp_path / "tables" / "nasbench301-micro.parquet", SPACE)
     found = load(SPACE, "micro")
     assert isinstance(found, GroundTruth)
     assert found.architectures == tuple(SOME)

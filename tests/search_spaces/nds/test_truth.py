@@ -307,9 +307,9 @@ def test_what_is_missing_and_how_to_get_it(tmp_path, monkeypatch):
 
 
 def test_the_packaged_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("search_spaces.nds.truth.resources.files", lambda _package: tmp_path)
+    monkeypatch.setattr("importlib.resources.files", lambda _package: tmp_path)
     with pytest.raises(
-        DataError, match=r"nds-resnet-micro\.parquet: the ground truth 'micro' of nds-resnet is missing"
+        DataError, match=r"nds-resnet-micro\.parquet: the ground truth 'micro' of nds-resnet comes with"
     ):
         RESNET.truth("micro")
     truth = read_official([written(tmp_path, [job()])], RESNET, "micro")

@@ -1,0 +1,76 @@
+"""Runs on spaces too large to be listed: the pool is what has ground truth, or what a surrogate is asked about."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from benchmarks.config import resolve
+from benchmarks.runner import Settings, run
+from search_spaces.errors import SupertauError
+from search_spaces.nds.space import NDSResNet
+from search_spaces.pool import select
+from search_spaces.spaces import get_space
+from search_spaces.truth import GroundTruth, Surrogate
+
+
+def value(record, key, view):
+    (found,) = {m["value"] for m in record["metrics"] if (m["key"], m["view"]) == (key, view)}
+    return found
+
+
+def test_parameters_rank_the_published_pool_of_resnexta(real_file, tmp_path):
+    """.668 is the figure of Ning et al. (arXiv:2008.03064) on these 5,000 networks."""
+    path = real_file("nds/resnexta_5k.csv.gz")
+    config = resolve("params", space="nds-resnexta", truth="cifar10", preset="smoke", pool="all")
+    record = run(config, Settings(tmp_path)).record
+    assert record["judged"]["architectures"] == 5000
+    assert record["truths"]["cifar10"]["chance"] == 10.0
+    assert value(record, "kendall_tau", "all") == pytest.approx(0.668, abs=5e-4)
+    failed = sum(float(line.rsplit(",", 1)[1]) < 15 for line in gzip.open(path, "rt").readlines()[1:])
+    assert failed > 0
+    assert {m["n"] for m in record["metrics"] if m["view"] == "trained"} == {5000 - failed}
+
+
+class Linear(Surrogate):
+    def table(self, architectures):
+        accuracy = np.array([[50 + sum(a)] for a in architectures], dtype=np.float64)
+        return GroundTruth("nds-resnet", "cifar10", "val", 1, "a model", None, tuple(architectures), accuracy, ("0",))
+
+
+@pytest.fixture
+def surrogate(monkeypatch):
+    monkeypatch.setattr(NDSResNet, "truth", lambda self, dataset, path=None, *, trust_pickle=False: Linear())
+    monkeypatch.setattr(NDSResNet, "truths", ())
+
+
+def test_a_surrogate_judges_any_pool(surrogate, tmp_path):
+    config = resolve("params", space="nds-resnet", preset="smoke", pool="random:50")
+    assert config.truth == "cifar10"
+    done = run(config, Settings(tmp_path))
+    space = get_space("nds-resnet")
+    pool = select(space, "random:50").architectures
+    assert list(done.truth["architecture"]) == [space.format(a) for a in pool]
+    assert done.truth["cifar10:0"].tolist() == [50 + sum(a) for a in pool]
+    assert done.record["judged"]["pool"] == "random:50"
+
+
+def test_a_surrogate_has_no_pool_of_its_own(surrogate, tmp_path):
+    config = resolve("params", space="nds-resnet", preset="smoke", pool="all:20")
+    with pytest.raises(SupertauError, match="too many to list; name a file of architectures, or a sample of them"):
+        run(config, Settings(tmp_path))
+
+
+def test_ground_truth_is_part_of_the_identity_where_the_pool_depends_on_it():
+    large = [resolve("spos", space="nds-resnet", preset="smoke", truth=truth) for truth in ("micro", "cifar10")]
+    assert large[0].identity != large[1].identity
+    assert large[0].training == large[1].training
+    small = [resolve("spos", preset="smoke", truth=truth) for truth in ("cifar10", "cifar100")]
+    assert small[0].identity == small[1].identity
+
+
+def test_the_paper_preset_has_the_size_of_the_spaces_benchmark():
+    sizes = {s: resolve("spos", preset="paper", space=s) for s in ("nasbench201", "nasbench301", "nds-resnet")}
+    assert {s: (c.channels, c.cells) for s, c in sizes.items()} == {
+        "nasbench201": (16, 5), "nasbench301": (32, 2), "nds-resnet": (16, 1)
+    }  # fmt: skip

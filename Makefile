@@ -18,7 +18,7 @@ leaderboard: $(VENV)/.installed  ## every estimator on each space of SPACES with
 	$(BIN)/supertau report --results $(RESULTS)
 
 test: $(VENV)/.installed-dev lint  ## lint, types, tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

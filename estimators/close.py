@@ -328,8 +328,6 @@ class CLOSE(OneShot):
             (group,) = self.loop.optimiser.param_groups
             group["params"] = list(self.supernet.parameters())
         self.loop.restart_optimiser()
-        for companion in self.loop.companions:
-            companion.state.clear()
         self.plateau = self._new_plateau()
         self.restarted_at = step
         self._check_optimisers()

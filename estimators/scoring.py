@@ -130,7 +130,8 @@ class PathScorer:
             for images, labels in zip(self.batches, self.labels, strict=True):
                 if isinstance(rule, Recalibrated):
                     rule.next_batch(len(images), collecting=False)
-                rule.images = len(images)
+                else:
+                    rule.images = len(images)
                 logits = self.supernet.forward_many(images, group)
                 chosen = functional.log_softmax(logits, 2).gather(2, labels.expand(len(group), -1)[..., None])
                 neg_loss += chosen.sum((1, 2))

@@ -186,8 +186,9 @@ class TrainingLoop:
             optimiser.step()
 
     def restart_optimiser(self) -> None:
-        """Forget the momentum of everything that SGD updates."""
-        self.optimiser.state.clear()
+        """Forget the momentum of everything that is updated."""
+        for optimiser in (self.optimiser, *self.companions):
+            optimiser.state.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Return step, order of batches, optimisers and a half-summed gradient (parameters belong to the caller)."""

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import io
 import json
 import math
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from states import loaded, same, stored
 
 from benchmarks.conformance import parametrize
 from estimators import Budget, Monitor
@@ -65,28 +65,6 @@ def started(problem, **overrides):
     estimator = smoke(**overrides)
     estimator.start(problem)
     return estimator
-
-
-def stored(value):
-    """Return bytes of a state, through the file format of checkpoints: a later step cannot change them."""
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
-
-
-def same(one, other):
-    """Return whether two states are equal to the last bit."""
-    if isinstance(one, torch.Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
-
-
-def loaded(held):
-    return torch.load(io.BytesIO(held), weights_only=True)
 
 
 def values(module):

@@ -2,13 +2,13 @@
 
 import copy
 import dataclasses
-import io
 import itertools
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from states import loaded, same, stored
 
 from estimators import Budget, Monitor, epd
 from estimators.estimator import NotFitted
@@ -71,28 +71,6 @@ def fitted(problem, passes=640, monitor=None, cls=NAOV2, **overrides):
 
 def seeded(problem, seed):
     return dataclasses.replace(problem, seed=seed)
-
-
-def stored(value):
-    """Return bytes of a state, through the file format of checkpoints: a later step cannot change them."""
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
-
-
-def loaded(held):
-    return torch.load(io.BytesIO(held), weights_only=True)
-
-
-def equal(one, other):
-    """Return whether two states hold the same values."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(equal(a, b) for a, b in zip(one, other, strict=True))
-    return one == other
 
 
 def keys(architectures):
@@ -272,9 +250,9 @@ def test_each_stage_starts_with_fresh_weights_sgd_and_seed(problem, watched):
     estimator, _, rates = watched
     assert len(estimator.begun) == 4
     for stage, held in enumerate(estimator.begun):
-        assert equal(held["weights"], initial(problem, stage))
+        assert same(held["weights"], initial(problem, stage))
         assert held["momentum"] == {}
-    assert not equal(estimator.begun[0]["weights"], estimator.begun[1]["weights"])
+    assert not same(estimator.begun[0]["weights"], estimator.begun[1]["weights"])
     assert len({held["augmentation"] for held in estimator.begun}) == 4
     # The learning rate starts again at its first value: 20 steps are four times five.
     cosine = [0.001 + 0.024 * (1 + np.cos(np.pi * step / 5)) / 2 for step in range(5)]
@@ -284,7 +262,7 @@ def test_each_stage_starts_with_fresh_weights_sgd_and_seed(problem, watched):
 def test_inherited_weights_go_on_with_their_momentum(problem):
     estimator, weights, rates = at_ends(Watched, problem, independent=False)
     for stage in (1, 2, 3):
-        assert equal(estimator.begun[stage]["weights"], weights[5 * stage - 1])
+        assert same(estimator.begun[stage]["weights"], weights[5 * stage - 1])
         assert len(estimator.begun[stage]["momentum"]) > 10
     assert rates[0] == rates[5] == rates[10] == rates[15] == 0.025
     assert estimator.config.measures.sampling == "size"
@@ -293,7 +271,7 @@ def test_inherited_weights_go_on_with_their_momentum(problem):
 def test_nao_v1_is_uniform_inherits_and_has_one_cosine(problem):
     estimator, weights, rates = at_ends(Watched, problem, mode="nao_v1")
     for stage in (1, 2, 3):
-        assert equal(estimator.begun[stage]["weights"], weights[5 * stage - 1])
+        assert same(estimator.begun[stage]["weights"], weights[5 * stage - 1])
         assert len(estimator.begun[stage]["momentum"]) > 10
     for held in estimator.begun:
         assert len(held["pool"]) == 16  # the worst five are replaced
@@ -386,7 +364,7 @@ def test_all_evaluated_are_scored_again_by_the_newest_supernet_on_the_same_image
     for stage, (architectures, under, columns, images) in enumerate(Recording.calls):
         known += [a for a in estimator.begun[stage]["pool"] if a not in known]
         assert architectures == known
-        assert equal(under, weights[5 * stage + 4])
+        assert same(under, weights[5 * stage + 4])
         assert images == 96
         trained_on, targets, _ = fits[stage]
         assert trained_on == known
@@ -414,8 +392,8 @@ def test_the_predictor_is_new_each_round_or_stays(problem, monkeypatch, fresh):
     fitted(problem, 128, **LIGHT, epd_fresh=fresh)
     assert len(before) == 4
     for earlier, later in zip(after, before[1:], strict=False):
-        assert equal(earlier, later) != fresh
-    assert not equal(before[0], before[1])
+        assert same(earlier, later) != fresh
+    assert not same(before[0], before[1])
 
 
 def test_scaled_targets_leave_disconnected_architectures_out(problem, monkeypatch):
@@ -655,7 +633,7 @@ def test_a_run_goes_on_from_any_step_also_across_stages(problem, overrides):
         assert heard == list(range(step + 1, 9))
         again = loaded(stored(estimator.state_dict()))
         again["images_scored"] = final["images_scored"]  # to which the scores expected above have added
-        assert equal(again, final), f"after an interruption at step {step}"
+        assert same(again, final), f"after an interruption at step {step}"
         for name, values in estimator.score(CELLS).items():
             np.testing.assert_array_equal(values, expected[name])
 
@@ -681,7 +659,7 @@ def test_a_kill_between_two_stages_is_repeated_from_the_last_step(problem, monke
     estimator = smoke(**LIGHT)
     estimator.restore(problem, loaded(saved[-1]))
     estimator.train(Budget(256), Monitor())
-    assert equal(estimator.state_dict(), whole.state_dict())
+    assert same(estimator.state_dict(), whole.state_dict())
 
 
 def test_a_finished_run_does_nothing_when_run_again(problem):
@@ -691,7 +669,7 @@ def test_a_finished_run_does_nothing_when_run_again(problem):
     restored.restore(problem, loaded(before))
     for held in (estimator, restored):
         held.train(Budget(256), Listener(lambda *_: heard.append(1)))
-        assert equal(loaded(stored(held.state_dict())), loaded(before))
+        assert same(loaded(stored(held.state_dict())), loaded(before))
     assert heard == []
 
 

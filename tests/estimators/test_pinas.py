@@ -2,13 +2,13 @@
 
 import copy
 import dataclasses
-import io
 import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from states import loaded, stored
 from torch import nn
 
 from estimators import pinas
@@ -58,13 +58,6 @@ def fitted(problem, passes=BUDGET, monitor=None, **overrides):
 
 def on(problem, space):
     return dataclasses.replace(problem, space=space)
-
-
-def stored(value):
-    """Return bytes of a state, through the file format of checkpoints: a later step cannot change them."""
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
 
 
 def student_and_teacher_apart(problem, **overrides):
@@ -613,10 +606,10 @@ def test_a_run_goes_on_from_any_step_of_either_phase(problem):
     expected = whole.score(CELLS)
     for step in (1, 6, 11, 12, 14, 15):
         estimator, heard = smoke(), []
-        estimator.restore(problem, torch.load(io.BytesIO(saved[step]), weights_only=True))
+        estimator.restore(problem, loaded(saved[step]))
         estimator.train(Budget(BUDGET), Listener(lambda _e, step, _total, heard=heard: heard.append(step)))
         assert heard == list(range(step + 1, 16))
-        ended = torch.load(io.BytesIO(end), weights_only=True)
+        ended = loaded(end)
         for held, again in zip(leaves(ended), leaves(estimator.state_dict()), strict=True):
             assert torch.equal(held, again) if isinstance(held, torch.Tensor) else held == again
         for name, values in estimator.score(CELLS).items():

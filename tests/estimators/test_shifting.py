@@ -1,13 +1,13 @@
 """Supernet Shifting: what is trained when, with which weights candidates are judged, controls, transfer."""
 
 import dataclasses
-import io
 import itertools
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from states import loaded, stored
 
 from estimators import Budget, Monitor
 from estimators.scoring import PathScorer
@@ -50,12 +50,6 @@ def fitted(problem, monitor=None, passes=PASSES, **changes):
     estimator = small(**changes)
     estimator.fit(problem, Budget(passes), monitor)
     return estimator
-
-
-def stored(value):
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
 
 
 def weights(estimator):
@@ -361,7 +355,7 @@ def test_a_stopped_run_ends_as_the_uninterrupted_one(problem, changes, stop):
     with pytest.raises(Stop):
         fitted(problem, Listener(keep), **changes)
     again = small(**changes)
-    again.restore(problem, torch.load(io.BytesIO(kept["state"]), weights_only=True))
+    again.restore(problem, loaded(kept["state"]))
     again.train(Budget(PASSES), Monitor())
     for name, values in whole.score(CELLS).items():
         np.testing.assert_array_equal(again.score(CELLS)[name], values)

@@ -2,13 +2,13 @@
 
 import copy
 import dataclasses
-import io
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from states import loaded, stored
 
 from estimators import ESTIMATORS, Budget, Monitor
 from estimators.augment import normalise
@@ -40,13 +40,6 @@ def fitted(problem, passes=640, monitor=None, **overrides):
     estimator = smoke(**overrides)
     estimator.fit(problem, Budget(passes), monitor)
     return estimator
-
-
-def stored(value):
-    """Return bytes of a state, through the file format of checkpoints: a later step cannot change them."""
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
 
 
 def seeded(problem, seed):
@@ -256,7 +249,7 @@ def test_a_run_goes_on_from_any_step_and_scoring_in_between_changes_nothing(prob
     expected = whole.score(CELLS)
     for held in saved:
         estimator = smoke()
-        estimator.restore(problem, torch.load(io.BytesIO(held), weights_only=True))
+        estimator.restore(problem, loaded(held))
         estimator.train(Budget(total), Monitor())
         assert estimator.loop.step == 4
         for name, value in whole.supernet.state_dict().items():
@@ -267,7 +260,7 @@ def test_a_run_goes_on_from_any_step_and_scoring_in_between_changes_nothing(prob
 
 def test_restored_scores_are_those_of_the_saved_state(problem):
     estimator = fitted(problem, 320)
-    state = torch.load(io.BytesIO(stored(estimator.state_dict())), weights_only=True)
+    state = loaded(stored(estimator.state_dict()))
     other = smoke()
     other.restore(problem, state)
     for name, values in estimator.score(CELLS).items():

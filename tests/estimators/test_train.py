@@ -2,13 +2,13 @@
 
 import copy
 import dataclasses
-import io
 import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from states import loaded, stored
 from torch import nn
 from torch.nn import functional
 
@@ -339,13 +339,6 @@ def fresh(problem):
     return supernet, loop, cells
 
 
-def stored(value):
-    """Return bytes of a state, through the file format of checkpoints: a later step cannot change them."""
-    file = io.BytesIO()
-    torch.save(value, file)
-    return file.getvalue()
-
-
 def test_parameters_are_the_same_whenever_the_run_was_interrupted():
     total, problem = 5, small()  # 2 batches per epoch: some interruptions fall into an epoch, some between two
     supernet, loop, _ = fresh(problem)
@@ -357,7 +350,7 @@ def test_parameters_are_the_same_whenever_the_run_was_interrupted():
     save(0)
     loop.run(None, total, Listener(save))
     for step, held in enumerate(saved):
-        state = torch.load(io.BytesIO(held), weights_only=True)
+        state = loaded(held)
         again, other, cells = fresh(small())
         again.load_state_dict(state["supernet"])
         other.load_state_dict(state["loop"])
@@ -459,7 +452,7 @@ def test_companions_step_along_with_a_learning_rate_of_their_own():
 
     other = torch.optim.Adam([two], lr=0.125)
     again = TrainingLoop([one], small(), lambda *_: one + two, plain(), companions=[other])
-    again.load_state_dict(torch.load(io.BytesIO(stored(loop.state_dict())), weights_only=True))
+    again.load_state_dict(loaded(stored(loop.state_dict())))
     assert other.state[two]["step"] == 2
 
 
@@ -482,7 +475,7 @@ def test_a_loop_stopped_inside_a_summed_gradient_goes_on_as_if_it_had_not_been()
             loop.run(None, 6, Listener(leave))
         again = TrainingLoop(second.parameters(), small(), second.loss, settings)
         second.load_state_dict(first.state_dict())
-        again.load_state_dict(torch.load(io.BytesIO(stored(loop.state_dict())), weights_only=True))
+        again.load_state_dict(loaded(stored(loop.state_dict())))
         again.run(None, 6, Monitor())
         assert torch.equal(second.weight, whole.weight), stop
 

@@ -384,7 +384,8 @@ class PiNAS(OneShot):
     def follow(self, architecture: Architecture) -> None:
         """Move the teacher's parameters (no buffers) on one path and in the projector: t <- m t + (1 - m) s.
 
-        What both paths run (stem, head, projector) thus moves twice in a step, and what neither runs not at all.
+        What both paths run (stem, head, projector) thus moves twice in a step, and what neither runs not at all. Where
+        kernels are sliced, two paths share them and whole kernels move: the published method knows no such space.
         """
         path = (m for m in self.supernet.path_modules(architecture) if m is not self.supernet.classifier)
         for module in (*path, *self.projector):

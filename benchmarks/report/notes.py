@@ -12,6 +12,11 @@ INTERVALS = {
     "runs": "'runs': over training seeds (Student t, from three runs on)",
     "pool": f"'pool': over architectures, the training run held fixed ({SCHEME}; of several runs, the mean of theirs)",
 }
+MICRO = (
+    "micro",
+    "Ground truth that this project trained itself, of small networks on small images for a few epochs, as the caption "
+    "says. It shares a search space with a published benchmark and nothing else.",
+)
 SHORT = {"runs": "runs", "pool": "pool", "none": DASH}
 
 
@@ -52,11 +57,7 @@ def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
             "Estimators may score in several ways. Rows show the column the method declares as its primary one, chosen "
             "before the ground truth is seen, unless a row says otherwise.",
         ),
-        (
-            "micro",
-            "Ground truth that this project trained itself, of small networks on small images for a few epochs, as the "
-            "caption says. It shares a search space with a published benchmark and nothing else.",
-        ),
+        *([MICRO] if any(t.task.truth == "micro" for t in tables) else []),
         (
             "Cost",
             "Means over seeds. Training images count every image run forward and backward, repeats included; scoring "

@@ -86,8 +86,9 @@ def _of_folder(space: NDS, dataset: str, folder: Path, which: official.Which) ->
             return official.read_pool(pool, space, dataset)
     micro = f" The ground truth '{MICRO}' needs no download." if MICRO in space.truths else ""
     raise DataError(
-        f"no ground truth of {space.name} on {dataset} in {folder}. Download {DOWNLOAD}, unzip it, and put "
-        f"nds_data/{space.official}.json into that folder, or give the path of the file.{micro}"
+        f"no ground truth of {space.name} on {dataset} in {folder}. 'supertau data fetch nds' gets it; or download "
+        f"{DOWNLOAD}, unzip it, and put nds_data/{space.official}.json into that folder, or give the path of the "
+        f"file.{micro}"
     )
 
 

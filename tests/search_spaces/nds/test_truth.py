@@ -288,7 +288,8 @@ def test_three_seeds_come_before_one_and_both_before_the_pool(tmp_path, monkeypa
 
 def test_what_is_missing_and_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("SUPERTAU_DATA", str(tmp_path))
-    download = r"'supertau data fetch nds' gets it; or download https://dl\.fbaipublicfiles\.com/nds/data\.zip, unzip it, and put nds_data/"
+    fetch = r"'supertau data fetch nds' gets it; or download"
+    download = rf"{fetch} https://dl\.fbaipublicfiles\.com/nds/data\.zip, unzip it, and put nds_data/"
     with pytest.raises(DataError, match=rf"in .*nds\. {download}ResNet\.json .*'micro' needs no download\.$"):
         RESNET.truth("cifar10")
     with pytest.raises(

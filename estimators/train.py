@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -170,8 +170,10 @@ class TrainingLoop:
                 value = loss.item()
                 if not math.isfinite(value):
                     raise Diverged(before + self.step, rate, value)
-            if estimator is not None and monitor is not None:
-                monitor.after_step(estimator, before + self.step, overall or total, loss.detach(), rate)
+            if monitor is not None:
+                monitor.after_step(
+                    cast("Estimator", estimator), before + self.step, overall or total, loss.detach(), rate
+                )
 
     def _update(self) -> None:
         parameters = self.parameters

@@ -61,8 +61,10 @@ def select(
         return Pool(specification, draw(space, np.random.default_rng(POOL_SEED), int(count), accept=accept))
     members: Iterable[Architecture] = known if known and not space.is_listable else space.enumerate()
     if kind == "unique":
-        members = {space.canonical(a): a for a in reversed(list(members))}.values()
-        members = reversed(list(members))
+        first: dict[str, Architecture] = {}
+        for architecture in members:
+            first.setdefault(space.canonical(architecture), architecture)
+        members = first.values()
     elif kind == "connected":
         members = (a for a in members if space.is_connected(a))
     held = tuple(members)
@@ -106,7 +108,7 @@ def _first_cell(line: str) -> str:
     # A genotype has commas of its own; where it is a cell among others, a CSV writer quotes it.
     if "(" in line and not line.startswith('"'):
         return line
-    return next(iter(csv.reader([line])), [""])[0].strip()
+    return next(csv.reader([line]))[0].strip() if line else ""
 
 
 def _read(space: SearchSpace, path: Path) -> Pool:

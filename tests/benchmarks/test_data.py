@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import data, downloads, fetch
 from benchmarks.data import DATA, State, list_data, verify
 from benchmarks.downloads import DataItem, RemoteFile
 from benchmarks.images import fashion_mnist
 from benchmarks.images.fashion_mnist import FashionMnist
-from search_spaces import cache, data, downloads, fetch
+from search_spaces import cache
 from search_spaces.errors import DataError, UnknownName
 
 

@@ -1,6 +1,5 @@
 """Evolutionary search: the published counts, the operators' statistics, limits, resuming, small spaces."""
 
-import itertools
 import json
 
 import numpy as np
@@ -50,10 +49,9 @@ class Small(SearchSpace):
     def __init__(self, genes=6, listed=True):
         self.choices, self.listed = (2,) * genes, listed
 
-    def enumerate(self):
-        if not self.listed:
-            raise SupertauError("too many")
-        return itertools.product(range(2), repeat=len(self.choices))
+    @property
+    def is_listable(self):
+        return self.listed
 
     def cost(self, architecture, config):
         return Cost(sum(architecture), 10 * sum(architecture) * config.channels)

@@ -17,6 +17,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,9 @@ def table_metadata(path: Path) -> dict[str, Any]:
     return (_parquet if path.name.lower().endswith(".parquet") else _csv)(path)[0]
 
 
-def packaged(space: SearchSpace, dataset: str) -> GroundTruth:
-    """Return a table that comes with the project, ``search_spaces/tables/<space>-<dataset>.parquet``."""
+@contextmanager
+def packaged_file(space: SearchSpace, dataset: str) -> Iterator[Path]:
+    """Give the path of a table that comes with the project, ``search_spaces/tables/<space>-<dataset>.parquet``."""
     file = importlib.resources.files("search_spaces") / "tables" / f"{space.name}-{dataset}.parquet"
     with importlib.resources.as_file(file) as path:
         if not path.is_file():
@@ -106,6 +108,12 @@ def packaged(space: SearchSpace, dataset: str) -> GroundTruth:
                 f"{path}: the ground truth '{dataset}' of {space.name} comes with supertau and is missing from this "
                 "installation. Install it again."
             )
+        yield path
+
+
+def packaged(space: SearchSpace, dataset: str) -> GroundTruth:
+    """Return a table that comes with the project."""
+    with packaged_file(space, dataset) as path:
         return read_table(path, space, dataset)
 
 

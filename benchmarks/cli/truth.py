@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from benchmarks.cli.progress import progress
 from benchmarks.events import Interrupted
 from benchmarks.truth_training import check_table, make_truth
 from search_spaces.spaces import get_space
+from search_spaces.table import packaged_file
 
 TOLERANCE = 1.0
 """Points by which a repeated training may differ: other processors and versions round otherwise."""
@@ -74,18 +76,24 @@ def train_command(
 
 
 @app.command(
-    "check", epilog="Example: supertau truth check results/local/truth/nasbench301-micro.parquet --space nasbench301"
+    "check",
+    epilog="Examples: supertau truth check --space nds-resnet; "
+    "supertau truth check --space nasbench301 results/local/truth/nasbench301-micro.parquet",
 )
 def check_command(
-    path: Annotated[Path, typer.Argument(help="A table made by `supertau truth train`.")],
     space: Annotated[str, typer.Option(help="Search space.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="A table made by `supertau truth train` [default: the one that comes with supertau]."),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Rows to train again.")] = 3,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train some rows of a table again and compare; exit status 1 when one differs by more than a point."""
-    with progress(1, quiet=quiet or as_json) as listener:
-        rows = check_table(path, get_space(space), count, listener)
+    held = nullcontext(path) if path else packaged_file(get_space(space), "micro")
+    with progress(1, quiet=quiet or as_json) as listener, held as file:
+        rows = check_table(file, get_space(space), count, listener)
     if as_json:
         print_json(rows)
     else:

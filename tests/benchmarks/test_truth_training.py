@@ -5,9 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks import alone, truth_training
 from benchmarks.alone import Recipe, train_alone
+from benchmarks.cli import truth as truth_command
 from benchmarks.events import Interrupted
 from benchmarks.truth_training import check_table, make_truth
 from search_spaces.errors import DataError, SupertauError, UnknownName
@@ -136,3 +138,17 @@ def test_failed_trainings_are_a_view_of_their_own():
     assert tau["all", 60] > tau["trained", 48]  # failed ones are easy to tell
     without = judge(scores, table, "own", resamples=50)
     assert {row["view"] for row in without} == {"all", "unique", "connected"}
+
+
+@pytest.mark.parametrize(("now", "status"), [(50.9, 0), (51.1, 1)])
+def test_the_command_checks_the_packaged_table_unless_told_otherwise(monkeypatch, now, status):
+    asked = []
+
+    def checked(path, space, count, listener):
+        asked.append((path.name, space.name, count))
+        return [{"architecture": "some", "table": 50.0, "now": now}]
+
+    monkeypatch.setattr(truth_command, "check_table", checked)
+    held = CliRunner().invoke(truth_command.app, ["check", "--space", "nds-resnet", "--json"])
+    assert (held.exit_code, asked) == (status, [("nds-resnet-micro.parquet", "nds-resnet", 3)])
+    assert json.loads(held.stdout[: held.stdout.index("]") + 1])[0]["now"] == now

@@ -42,7 +42,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "quick", "minutes on two CPU cores, embedded images; the fresh-machine leaderboard",
             images="digits", image_size=8, train=None, validation=None, channels=8, cells=1,
-            passes=128_000, pool="all:2000", curve_points=4, curve_pool=100,
+            passes=128_000, pool="all:2000", curve_points=2, curve_pool=100,
         ),
         Preset(
             "standard", "CIFAR-10 on a CPU or one small GPU, about half an hour of training on one core",

@@ -214,7 +214,7 @@ class CLOSENet(Supernet):
         super().__init__()
         if not 1 <= level <= blocks:
             raise SupertauError(f"the level of a CLOSENet is its number of active blocks, 1 to {blocks}, got {level}.")
-        self.gate, self.plain, self.assignment = gate, plain, Assignment(level)
+        self.config, self.gate, self.plain, self.assignment = config, gate, plain, Assignment(level)
         self.picks: tuple[int, ...] | None = None
         """Block of each edge in the last training step; None when the gate was not asked."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import nn
 
-from search_spaces.space import Architecture
+from search_spaces.space import Architecture, NetworkConfig
 
 
 class Supernet(nn.Module, ABC):
@@ -19,6 +19,7 @@ class Supernet(nn.Module, ABC):
     ``nn.BatchNorm2d``; how its statistics are used when scoring is the scorer's business.
     """
 
+    config: NetworkConfig
     classifier: nn.Linear
     """Maps features to logits."""
 
@@ -46,6 +47,47 @@ class Supernet(nn.Module, ABC):
     def path_parameters(self, architecture: Architecture) -> list[nn.Parameter]:
         """Return the parameters a sub-network uses."""
         return [p for module in self.path_modules(architecture) for p in module.parameters(recurse=False)]
+
+
+class PathNetwork(nn.Module, ABC):
+    """A stand-alone network: a supernet that holds the operations of one architecture only, ``network(images)``.
+
+    Its weights are named as in the supernet, below 'body'.
+    """
+
+    def __init__(self, architecture: Architecture, config: NetworkConfig, *, affine: bool = True) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.body = self.make(architecture, config, affine)
+
+    @staticmethod
+    @abstractmethod
+    def make(architecture: Architecture, config: NetworkConfig, affine: bool) -> Supernet:
+        """Return the supernet without what the architecture does not use."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, classes)."""
+        logits: torch.Tensor = self.body(images, self.architecture)
+        return logits
+
+    @classmethod
+    def extract(cls, supernet: Supernet, architecture: Architecture, *, affine: bool = False) -> Self:
+        """Return the network that holds a copy of a path's weights; affine as the supernet was built."""
+        network = cls(architecture, supernet.config, affine=affine)
+        weights = supernet.state_dict()
+        network.body.load_state_dict({name: weights[name] for name in network.body.state_dict()})
+        return network
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, convolution without bias, batch norm: the form of convolutions in and between cells."""
+
+    def __init__(self, narrow: int, width: int, kernel: int, stride: int = 1, *, affine: bool = True) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(narrow, width, kernel, stride=stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(width, affine=affine),
+        )
 
 
 def run_stacked(module: nn.Module, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:

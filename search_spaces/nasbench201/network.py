@@ -22,6 +22,8 @@ from search_spaces.space import Architecture, NetworkConfig
 from search_spaces.supernet import (
     Edge,
     MakeSharing,
+    PathNetwork,
+    ReLUConvBN,
     ShareByPosition,
     Sharing,
     Slot,
@@ -31,17 +33,6 @@ from search_spaces.supernet import (
     run_distinct,
     run_stacked,
 )
-
-
-class ReLUConvBN(nn.Sequential):
-    """ReLU, convolution without bias, batch norm: the form of every convolution of the benchmark's cells."""
-
-    def __init__(self, narrow: int, width: int, kernel: int, stride: int = 1, *, affine: bool = True) -> None:
-        super().__init__(
-            nn.ReLU(),
-            nn.Conv2d(narrow, width, kernel, stride=stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(width, affine=affine),
-        )
 
 
 def make_operation(option: int, width: int, *, affine: bool) -> nn.Module:
@@ -213,23 +204,10 @@ class NASBench201Supernet(Supernet):
         yield self.classifier
 
 
-class NASBench201Network(nn.Module):
-    """The stand-alone network of one cell: ``network(images)``; its weights are named as in the supernet."""
+class NASBench201Network(PathNetwork):
+    """The stand-alone network of one cell."""
 
-    def __init__(self, architecture: Architecture, config: NetworkConfig, *, affine: bool = True) -> None:
-        super().__init__()
-        self.architecture = architecture
+    @staticmethod
+    def make(architecture: Architecture, config: NetworkConfig, affine: bool) -> NASBench201Supernet:
         slots = [Slot((option,) if option != NONE else ()) for option in architecture]
-        self.body = NASBench201Supernet(config, affine=affine, slots=slots)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.body(images, self.architecture)
-        return logits
-
-
-def extract(supernet: NASBench201Supernet, architecture: Architecture, *, affine: bool = False) -> NASBench201Network:
-    """Return the stand-alone network that holds a copy of a path's weights; affine as the supernet was built."""
-    network = NASBench201Network(architecture, supernet.config, affine=affine)
-    weights = supernet.state_dict()
-    network.body.load_state_dict({name: weights[name] for name in network.body.state_dict()})
-    return network
+        return NASBench201Supernet(config, affine=affine, slots=slots)

@@ -8,7 +8,7 @@ the same, so that a path and its stand-alone network are one network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -34,6 +34,8 @@ from search_spaces.space import Architecture, NetworkConfig
 from search_spaces.supernet import (
     Edge,
     MakeSharing,
+    PathNetwork,
+    ReLUConvBN,
     ShareByPosition,
     Sharing,
     Slot,
@@ -51,13 +53,6 @@ Sourced = tuple[Edge, int]
 """An edge and its source."""
 Distinct = tuple[list[torch.Tensor], list[int]]
 """The distinct states of several sub-networks, and which of them is each one's."""
-
-
-class ReLUConvBN(nn.Sequential):
-    """ReLU, 1x1 convolution without bias, batch norm."""
-
-    def __init__(self, narrow: int, width: int) -> None:
-        super().__init__(nn.ReLU(), nn.Conv2d(narrow, width, 1, bias=False), nn.BatchNorm2d(width))
 
 
 class FactorizedReduce(nn.Module):
@@ -154,8 +149,8 @@ class Cell(nn.Module):
     def __init__(self, layer: Layer, sharing: Sharing) -> None:
         super().__init__()
         self.kind = layer.kind
-        first = FactorizedReduce if layer.halved else ReLUConvBN
-        self.project = nn.ModuleList([first(layer.before, layer.width), ReLUConvBN(layer.last, layer.width)])
+        first = FactorizedReduce if layer.halved else partial(ReLUConvBN, kernel=1)
+        self.project = nn.ModuleList([first(layer.before, layer.width), ReLUConvBN(layer.last, layer.width, 1)])
         self.sharing = sharing
 
     def _copies(self, edge: Edge, source: int) -> bool:
@@ -280,22 +275,9 @@ class DARTSSupernet(Supernet):
         yield self.classifier
 
 
-class DARTSNetwork(nn.Module):
-    """The stand-alone network of one architecture: ``network(images)``; its weights are named as in the supernet."""
+class DARTSNetwork(PathNetwork):
+    """The stand-alone network of one architecture."""
 
-    def __init__(self, architecture: Architecture, config: NetworkConfig, *, affine: bool = True) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.body = DARTSSupernet(config, affine=affine, slots=used_slots(architecture))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.body(images, self.architecture)
-        return logits
-
-
-def extract(supernet: DARTSSupernet, architecture: Architecture, *, affine: bool = False) -> DARTSNetwork:
-    """Return the stand-alone network that holds a copy of a path's weights; affine as the supernet was built."""
-    network = DARTSNetwork(architecture, supernet.config, affine=affine)
-    weights = supernet.state_dict()
-    network.body.load_state_dict({name: weights[name] for name in network.body.state_dict()})
-    return network
+    @staticmethod
+    def make(architecture: Architecture, config: NetworkConfig, affine: bool) -> DARTSSupernet:
+        return DARTSSupernet(config, affine=affine, slots=used_slots(architecture))

@@ -17,7 +17,7 @@ from estimators.zero_cost import GradNorm, JacobCov, Naswot, Snip, Synflow
 from estimators.zero_cost.probe import draw
 from search_spaces.errors import SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
-from search_spaces.nasbench201.network import extract
+from search_spaces.nasbench201.network import NASBench201Network
 from search_spaces.space import NetworkConfig
 from search_spaces.supernet import Supernet
 
@@ -58,7 +58,7 @@ def standalone(cls, cell, **config):
     """Return the network of a cell with the weights the shared supernet has, and the batch."""
     with seeded_weights(0):
         supernet = SPACE.supernet(SIZE, affine=True)
-    return extract(supernet, cell, affine=True).train(), *draw(problem(), config.get("batch", 16))
+    return NASBench201Network.extract(supernet, cell, affine=True).train(), *draw(problem(), config.get("batch", 16))
 
 
 # --- each formula, written plainly -------------------------------------------------------------------------------

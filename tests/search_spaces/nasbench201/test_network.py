@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from networks import noise, seeded_supernet
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from search_spaces.errors import SupertauError
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, POOL, SKIP, used_edges
-from search_spaces.nasbench201.network import Cell, NASBench201Supernet, Reduction, extract
+from search_spaces.nasbench201.network import Cell, NASBench201Network, NASBench201Supernet, Reduction
 from search_spaces.space import NetworkConfig
 from search_spaces.supernet import Edge, ShareByPosition, Slot, leaves
 
@@ -41,24 +42,11 @@ SAMPLE = [*BY_NAME.values(), *CELLS[::781]]
 DISCONNECTED = [cell for cell in CELLS if not SPACE.is_connected(cell)]
 
 
-def noise(config, seed=0, count=6):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, config.image_channels, config.image_size, config.image_size, generator=generator)
+extract = NASBench201Network.extract
 
 
 def supernet(config=TINY, affine=False, seed=0):
-    """Return a supernet in which every number differs from its initial value: affine weights and statistics, too."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = SPACE.supernet(config, affine=affine)
-        for module in made.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.5, 2)
-                if module.affine:
-                    nn.init.uniform_(module.weight, 0.5, 1.5)
-                    nn.init.normal_(module.bias, 0, 0.3)
-    return made
+    return seeded_supernet(SPACE, config, affine, seed)
 
 
 # --- published costs ------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections import Counter
+from functools import partial
 
+import networks
 import numpy as np
 import pytest
 import torch
@@ -16,10 +18,10 @@ from search_spaces.glow import CLOSENet, Gate, GlowBlocks
 from search_spaces.nasbench301.genotype import AVG_POOL, DIL5, MAX_POOL, NORMAL, REDUCE, SEP3, SEP5, SKIP
 from search_spaces.nasbench301.network import (
     Cell,
+    DARTSNetwork,
     DARTSSupernet,
     FactorizedReduce,
     cell_edges,
-    extract,
     make_operation,
     used_slots,
 )
@@ -45,24 +47,11 @@ def every(option):
 SAMPLE = [*(every(option) for option in range(7)), *drawn(8)]
 
 
-def noise(config, seed=0, count=4):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, config.image_channels, config.image_size, config.image_size, generator=generator)
+extract, noise = DARTSNetwork.extract, partial(networks.noise, count=4)
 
 
 def supernet(config=TINY, affine=False, seed=0):
-    """Return a supernet in which every number differs from its initial value: affine weights and statistics, too."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = SPACE.supernet(config, affine=affine)
-        for module in made.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.3)
-                module.running_var.uniform_(0.5, 2)
-                if module.affine:
-                    nn.init.uniform_(module.weight, 0.5, 1.5)
-                    nn.init.normal_(module.bias, 0, 0.3)
-    return made
+    return networks.seeded_supernet(SPACE, config, affine, seed)
 
 
 # --- costs and sizes ------------------------------------------------------------------------------------------------

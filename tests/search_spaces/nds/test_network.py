@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import contextmanager
 from functools import cache
 
+import networks
 import numpy as np
 import pytest
 import torch
@@ -46,29 +47,13 @@ def some(space):
 
 
 def noise(config, seed=0, count=6):
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(count, config.image_channels, config.image_size, config.image_size, generator=generator)
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def unlike_initial(network):
-    """Move batch norms away from their initial values."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            if module.affine:
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, 0, 0.3)
-    return network
+    return networks.noise(config, seed, count).contiguous(memory_format=torch.channels_last)
 
 
 @cache
 def supernet(space, affine=False):
     """Return the same supernet to every test; none changes its weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return unlike_initial(space.supernet(TINY, affine=affine))
+    return networks.seeded_supernet(space, TINY, affine)
 
 
 @contextmanager
@@ -132,7 +117,7 @@ def convolved(states, part, stride=1):
 
 @pytest.mark.parametrize("space", [RESNET, RESNEXT_A, VANILLA], ids=lambda space: space.name)
 def test_a_network_by_hand(space):
-    network = unlike_initial(space.network(some(space)[0], TINY)).double().eval()
+    network = networks.unlike_initial(space.network(some(space)[0], TINY)).double().eval()
     images = noise(TINY).double()
     stem, norm, _ = network.stem
     states = functional.conv2d(images, stem.weight, padding=1)
@@ -172,7 +157,7 @@ def test_groups_use_the_diagonal_blocks_of_the_leading_kernel():
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_a_norm_uses_and_updates_its_leading_entries(affine, training):
-    norm, own = (unlike_initial(nn.Sequential(make(6, affine=affine))).train(training)[0]
+    norm, own = (networks.unlike_initial(nn.Sequential(make(6, affine=affine))).train(training)[0]
                  for make in (LeadingBatchNorm2d, nn.BatchNorm2d))  # fmt: skip
     own = nn.BatchNorm2d(4, affine=affine).train(training)
     own.load_state_dict({name: value[:4] if value.ndim else value for name, value in norm.state_dict().items()})

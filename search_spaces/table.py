@@ -51,7 +51,7 @@ def read_table(
     is not a percentage, a file that is damaged or truncated.
     """
     place = "row" if path.name.lower().endswith(".parquet") else "line"
-    about, header, rows = (_parquet if place == "row" else _csv)(path)
+    about, header, rows = (_parquet if place == "row" else read_csv)(path)
     for name, asked in (("space", space.name), ("dataset", dataset), ("split", split), ("epochs", epochs)):
         if asked is not None and about.get(name, asked) != asked:
             raise DataError(f"{path}: the table says its {name} is {about[name]!r}, not {asked!r}.")
@@ -95,7 +95,7 @@ def read_table(
 
 def table_metadata(path: Path) -> dict[str, Any]:
     """Return what a table says about itself, `more` of `write_table` included."""
-    return (_parquet if path.name.lower().endswith(".parquet") else _csv)(path)[0]
+    return (_parquet if path.name.lower().endswith(".parquet") else read_csv)(path)[0]
 
 
 @contextmanager
@@ -161,7 +161,12 @@ def _write_parquet(
     pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)}), path)
 
 
-def _csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+def read_csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+    """Return what a CSV file says about itself, its header, and line number and cells of each row.
+
+    The file may be compressed. Empty rows, and comments before the header, are left out. Raises DataError for a file
+    that cannot be read.
+    """
     try:
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.name.lower().endswith(".gz") else content).decode("utf-8-sig")
@@ -175,7 +180,6 @@ def _csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, lis
             about = _about(path, lines[skipped].removeprefix(_MARK))
         skipped += 1
     reader = csv.reader(lines[skipped:], strict=True)
-    header = [name.strip() for name in next(reader, [])]
 
     def rows() -> Iterator[tuple[int, list[Any]]]:
         try:
@@ -185,7 +189,9 @@ def _csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, lis
         except csv.Error as error:
             raise _unreadable(path, f"CSV (line {reader.line_num + skipped})", error) from error
 
-    return about, header, rows()
+    held = rows()
+    _, header = next(held, (0, []))
+    return about, [name.strip() for name in header], held
 
 
 def _parquet(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -109,30 +105,25 @@ def read_pool(path: Path, space: SearchSpace) -> GroundTruth:
     An architecture that stands there more than once becomes one row, in the place of its first. Raises DataError naming
     the line when its values differ, and on a line that cannot be read.
     """
-    reader = csv.reader(_text(path).splitlines(), strict=True)
+    _, header, rows = table.read_csv(path)
     lines: dict[Architecture, int] = {}
     values: dict[Architecture, float] = {}
-    try:
-        header = next(reader, [])
-        if "genotype" not in header or _POOL_COLUMN not in header:
-            raise DataError(f"{path}: no columns 'genotype' and '{_POOL_COLUMN}'; it has: {', '.join(header)}.")
-        for row in filter(None, reader):
-            where = f"{path}, line {reader.line_num}"
-            if len(row) != len(header):
-                raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
-            try:
-                architecture = space.parse(row[header.index("genotype")])
-                value = float(row[header.index(_POOL_COLUMN)])
-            except (InvalidArchitecture, ValueError) as error:
-                raise DataError(f"{where}: {error}") from error
-            if values.setdefault(architecture, value) != value:
-                raise DataError(
-                    f"{where}: {value} for an architecture that has {values[architecture]} on line "
-                    f"{lines[architecture]}."
-                )
-            lines.setdefault(architecture, reader.line_num)
-    except csv.Error as error:
-        raise DataError(f"{path}: cannot be read as CSV (line {reader.line_num}: {error}).") from error
+    if "genotype" not in header or _POOL_COLUMN not in header:
+        raise DataError(f"{path}: no columns 'genotype' and '{_POOL_COLUMN}'; it has: {', '.join(header)}.")
+    for line, row in rows:
+        where = f"{path}, line {line}"
+        if len(row) != len(header):
+            raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
+        try:
+            architecture = space.parse(row[header.index("genotype")])
+            value = float(row[header.index(_POOL_COLUMN)])
+        except (InvalidArchitecture, ValueError) as error:
+            raise DataError(f"{where}: {error}") from error
+        if values.setdefault(architecture, value) != value:
+            raise DataError(
+                f"{where}: {value} for an architecture that has {values[architecture]} on line {lines[architecture]}."
+            )
+        lines.setdefault(architecture, line)
     sha256 = digest(path, "sha256")
     return GroundTruth(
         space=space.name,
@@ -148,17 +139,4 @@ def read_pool(path: Path, space: SearchSpace) -> GroundTruth:
 
 
 def _is_pool(path: Path) -> bool:
-    if path.name.lower().endswith(".parquet"):
-        return False
-    first = next(csv.reader(io.StringIO(_text(path))), [])
-    return "genotype" in first
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.name.lower().endswith(".gz") else content).decode("utf-8-sig")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(
-            f"{path}: cannot be read as CSV ({type(error).__name__}: {error}); is the file complete?"
-        ) from error
+    return not path.name.lower().endswith(".parquet") and "genotype" in table.read_csv(path)[1]

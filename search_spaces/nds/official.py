@@ -6,12 +6,9 @@ depths, widths and so on have the stem in front, and it holds errors in percent,
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
 import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -21,6 +18,7 @@ from search_spaces.cache import digest
 from search_spaces.errors import DataError, InvalidArchitecture
 from search_spaces.nds.space import STEM, STRIDES
 from search_spaces.space import Architecture
+from search_spaces.table import read_csv
 from search_spaces.truth import GroundTruth
 
 if TYPE_CHECKING:
@@ -231,7 +229,7 @@ def is_pool(path: Path) -> bool:
     """Return whether a CSV file, which may be compressed, has the columns of a pool."""
     if not path.name.lower().endswith((".csv", ".csv.gz")):
         return False
-    header, _ = next(_rows(path), ([], 0))
+    _, header, _ = read_csv(path)
     return f"{_COLUMNS['d']}.0" in header and "architecture" not in header
 
 
@@ -242,14 +240,13 @@ def read_pool(path: Path, space: NDS, dataset: str) -> GroundTruth:
     and its content where a column is missing, a value is not on its grid, a network stands twice, or its number of
     parameters is not that of the space's network, which tells spaces of equal grids apart.
     """
-    rows = _rows(path)
-    header, _ = next(rows, ([], 0))
+    _, header, rows = read_csv(path)
     wanted = {letter: [f"{_COLUMNS[letter]}.{stage}" for stage in range(len(STRIDES))] for letter in space.grids}
     missing = {name for names in (*wanted.values(), ["params", "test_acc"]) for name in names} - set(header)
     if missing:
         raise DataError(f"{path}: no column {', '.join(sorted(missing))}. The table has: {', '.join(header)}.")
     accuracies: dict[Architecture, float] = {}
-    for row, line in rows:
+    for line, row in rows:
         where = f"{path}, line {line}"
         if len(row) != len(header):
             raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
@@ -284,16 +281,3 @@ def read_pool(path: Path, space: NDS, dataset: str) -> GroundTruth:
         seeds=("mean-of-three",) if averaged else ("accuracy",),
         chance=CHANCE,
     )
-
-
-def _rows(path: Path) -> Iterator[tuple[list[str], int]]:
-    """Yield the rows of a CSV file that are not empty, with their line numbers."""
-    try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.name.lower().endswith(".gz") else content).decode("utf-8-sig")
-        reader = csv.reader(text.splitlines(), strict=True)
-        yield from ((row, reader.line_num) for row in reader if row)
-    except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
-        raise DataError(
-            f"{path}: cannot be read as CSV ({type(error).__name__}: {error}); is the file complete?"
-        ) from error

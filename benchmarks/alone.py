@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from estimators.generators import seeded_weights, torch_stream
 from estimators.problem import ImageSet, Problem
 from estimators.train import Optimisation, TrainingLoop
 from search_spaces.errors import unknown
-from search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from search_spaces.space import Architecture, SearchSpace
 
 EVALUATED = 512
 """Images run together when the accuracy is measured."""
@@ -57,10 +57,6 @@ class Recipe:
             + (f", of networks of at most {self.max_macs:,} MACs" if self.max_macs else "")
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all values, JSON-ready."""
-        return asdict(self)
-
 
 RECIPES = {recipe.name: recipe for recipe in (Recipe("micro"),)}
 SMALLER: dict[tuple[str, str], dict[str, Any]] = {
@@ -94,12 +90,6 @@ def images_of(recipe: Recipe) -> tuple[ImageSet, ImageSet]:
     return load_problem_images(recipe.images, size=recipe.image_size, train=recipe.train, validation=recipe.validation)
 
 
-def network_of(recipe: Recipe) -> NetworkConfig:
-    """Return the size of the networks."""
-    train, _ = images_of(recipe)
-    return NetworkConfig(recipe.channels, recipe.cells, recipe.image_size, train.classes, train.images.shape[1])
-
-
 def train_alone(space: SearchSpace, architecture: Architecture, recipe: Recipe, seed: int) -> Trained:
     """Train an architecture from scratch and measure it.
 
@@ -108,7 +98,7 @@ def train_alone(space: SearchSpace, architecture: Architecture, recipe: Recipe, 
     """
     began = time.monotonic()
     train, validation = images_of(recipe)
-    size = network_of(recipe)
+    size = train.network(recipe.channels, recipe.cells)
     with seeded_weights(seed):
         network = space.network(architecture, size).train()
     generator = torch_stream(seed, "augmentation")

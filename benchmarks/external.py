@@ -19,7 +19,6 @@ from search_spaces.errors import DataError, InvalidArchitecture, SupertauError, 
 from search_spaces.pool import KINDS, select
 from search_spaces.space import Architecture, SearchSpace
 from search_spaces.spaces import get_space
-from search_spaces.truth import Surrogate
 
 NAMED = 5
 """How many offending lines an error names."""
@@ -140,8 +139,7 @@ def score(
     architectures, values = read_scores(path, where, columns)
     dataset = truth or (*where.truths, *where.files)[0]
     names = [dataset] if truth_path else dict.fromkeys([dataset, *where.truths])
-    loaded = [where.truth(n, truth_path, trust_pickle=trust_pickle) for n in names]
-    truths = [t.table(architectures) if isinstance(t, Surrogate) else t for t in loaded]
+    truths = [where.truth(n, truth_path, trust_pickle=trust_pickle).table(architectures) for n in names]
     missing = [a for a in architectures if a not in truths[0]]
     if missing:
         raise DataError(

@@ -29,7 +29,7 @@ from estimators.problem import Problem
 from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError
 from search_spaces.pool import Pool, select
-from search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from search_spaces.space import Architecture, SearchSpace
 from search_spaces.spaces import get_space
 from search_spaces.truth import GroundTruth, Surrogate
 
@@ -238,10 +238,7 @@ def make_problem(config: RunConfig, space: SearchSpace, device: torch.device) ->
         validation=config.validation,
         validation_split=config.validation_split,
     )
-    network = NetworkConfig(
-        channels=config.channels, cells=config.cells, image_size=config.image_size,
-        classes=train.classes, image_channels=train.images.shape[1],
-    )  # fmt: skip
+    network = train.network(config.channels, config.cells)
     return Problem(space, network, train.to(device), validation.to(device), config.seed, device)
 
 
@@ -260,9 +257,8 @@ def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) ->
 def load_task(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> tuple[dict[str, GroundTruth], Pool]:
     """Return ground truths by data set, that of the configuration first, and the pool as far as that one covers it."""
     loaded = load_truths(space, config, trust_pickle=trust_pickle)
-    main = loaded[config.truth]
-    pool = select(space, config.pool, () if isinstance(main, Surrogate) else main.architectures)
-    truths = {name: t.table(pool.architectures) if isinstance(t, Surrogate) else t for name, t in loaded.items()}
+    pool = select(space, config.pool, loaded[config.truth].architectures)
+    truths = {name: truth.table(pool.architectures) for name, truth in loaded.items()}
     return truths, covered(space, pool, truths[config.truth])
 
 
@@ -309,7 +305,7 @@ def _rejudge(held: Run, config: RunConfig, settings: Settings) -> Run:
     space = get_space(config.space)
     loaded = load_truths(space, config, trust_pickle=settings.trust_pickle)
     architectures = [space.parse(text) for text in held.scores["architecture"]]
-    truths = {n: t.table(architectures) if isinstance(t, Surrogate) else t for n, t in loaded.items()}
+    truths = {name: truth.table(architectures) for name, truth in loaded.items()}
     main = truths[config.truth]
     keep = [a in main for a in architectures]
     if not all(keep):

@@ -18,7 +18,6 @@ from estimators.estimator import Estimator
 from estimators.evolution import Evolution, EvolutionConfig, search
 from search_spaces.errors import SupertauError
 from search_spaces.spaces import get_space
-from search_spaces.truth import Surrogate
 
 
 def fitted(run: Run, device: str = "auto") -> Estimator:
@@ -61,9 +60,8 @@ def evolve(
 
     found = search(estimator, space, config, rng=np.random.default_rng(seed), state=state, on_generation=keep)
     run_config = from_dict(run.record["config"])
-    truth = load_truths(space, run_config, trust_pickle=False)[run_config.truth]
-    if isinstance(truth, Surrogate):  # the rank is then among what was visited
-        truth = truth.table(list(found.visited))
+    # A surrogate is asked about what was visited, and the rank is then among that.
+    truth = load_truths(space, run_config, trust_pickle=False)[run_config.truth].table(list(found.visited))
     result: dict[str, Any] = {
         "run_id": run.record["run_id"],
         "seed": seed,

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.alone import Recipe, Trained, images_of, network_of, train_alone
+from benchmarks.alone import Recipe, Trained, images_of, train_alone
 from benchmarks.events import Event, Interrupted, Listener, stop_on_signal
 from benchmarks.executor import workers_for
 from benchmarks.files import require_writable, write_atomically
-from search_spaces.errors import SupertauError
+from search_spaces.errors import DataError, SupertauError
 from search_spaces.pool import select
 from search_spaces.space import Architecture, SearchSpace
 from search_spaces.spaces import get_space
@@ -50,10 +50,11 @@ def make_truth(
     Raises SupertauError when a process dies, Interrupted when the user stops it; what was finished is kept.
     """
     space, listener = get_space(space_name), listener or (lambda event: None)
-    images_of(recipe)  # missing images are told at once
+    train, validation = images_of(recipe)
+    size = train.network(recipe.channels, recipe.cells)
 
     def is_small(architecture: Architecture) -> bool:
-        return recipe.max_macs is None or space.cost(architecture, network_of(recipe)).macs <= recipe.max_macs
+        return recipe.max_macs is None or space.cost(architecture, size).macs <= recipe.max_macs
 
     architectures = select(space, pool, accept=is_small).architectures
     folder = work / f"{space_name}-{recipe.name}-{_digest(recipe)}"
@@ -73,7 +74,6 @@ def make_truth(
     _train(space_name, recipe, missing, keep, workers_for(max(1, len(missing)), workers), name, len(notes), listener)
     held = {job: json.loads(note.read_text()) for job, note in notes.items()}
     accuracies = [[held[a, seed]["accuracy"] for seed in range(seeds)] for a in architectures]
-    train, validation = images_of(recipe)
     truth = GroundTruth(
         space=space_name,
         dataset=recipe.name,
@@ -87,7 +87,7 @@ def make_truth(
         chance=100 / train.classes,
     )
     about = {
-        "recipe": recipe.as_dict(), "pool": pool, "training_images": len(train),
+        "recipe": asdict(recipe), "pool": pool, "training_images": len(train),
         "supertau": version("supertau"), "torch": torch.__version__,
         "failed": sum(bool(note["failed"]) for note in held.values()),
         "training_seconds": round(sum(note["seconds"] for note in held.values())),
@@ -115,12 +115,10 @@ def _train(
         stop_on_signal() as stop,
         ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as processes,
     ):
-        while waiting or running:
+        while running or (waiting and not stop.set):
             while waiting and len(running) < 2 * workers and not stop.set:
                 job = waiting.pop()
                 running[processes.submit(_one, space, recipe, *job)] = job
-            if not running:
-                raise Interrupted
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 try:
@@ -135,7 +133,8 @@ def _train(
             if stop.set:
                 for future in [f for f in running if f.cancel()]:
                     del running[future]
-                waiting.clear() if running else waiting.append(jobs[0])
+    if done < total:
+        raise Interrupted
 
 
 def _begin() -> None:
@@ -149,7 +148,7 @@ def _one(space: str, recipe: Recipe, architecture: Architecture, seed: int) -> T
 
 
 def _digest(recipe: Recipe) -> str:
-    return hashlib.sha256(json.dumps(recipe.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_table(path: Path, space: SearchSpace, count: int, listener: Listener | None = None) -> list[dict[str, Any]]:
@@ -159,9 +158,7 @@ def check_table(path: Path, space: SearchSpace, count: int, listener: Listener |
     """
     about = table_metadata(path)
     if "recipe" not in about:
-        raise SupertauError(
-            f"{path}: the table does not say how its networks were trained; only made ones can be checked."
-        )
+        raise DataError(f"{path}: the table does not say how its networks were trained; only made ones can be checked.")
     recipe = Recipe(**about["recipe"])
     truth = read_table(path, space, recipe.name)
     rows = np.linspace(0, len(truth.architectures) - 1, min(count, len(truth.architectures))).round().astype(int)

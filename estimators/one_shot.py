@@ -66,11 +66,11 @@ SCORING_PRESETS: dict[str, dict[str, Any]] = {
 """Values per preset that all one-shot estimators share, so that they are scored alike."""
 
 
-NDS = {"batch_size": 128, "learning_rate": 0.05, "nesterov": False, "weight_decay": 5e-5, "clip": 0.0}
+NDS_RECIPE = {"batch_size": 128, "learning_rate": 0.05, "nesterov": False, "weight_decay": 5e-5, "clip": 0.0}
 PUBLISHED_RECIPES: dict[str, dict[str, Any]] = {
     "paper:nasbench301": {"batch_size": 256, "learning_rate": 0.05, "nesterov": False},
-    "paper:nds-resnet": NDS,
-    "paper:nds-resnexta": {**NDS, "batch_size": 64},
+    "paper:nds-resnet": NDS_RECIPE,
+    "paper:nds-resnexta": {**NDS_RECIPE, "batch_size": 64},
 }
 """How the usual supernet was trained on other spaces in "Evaluating Efficient Performance Estimators of Neural
 Architectures" (arXiv:2008.03064, released configurations); the schedule there waits for a plateau, here it is the

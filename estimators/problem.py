@@ -50,6 +50,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def network(self, channels: int, cells: int) -> NetworkConfig:
+        """Return the size of networks for these images, of a width and a number of cells per stage."""
+        return NetworkConfig(channels, cells, self.images.shape[-1], self.classes, self.images.shape[1])
+
     def to(self, device: torch.device) -> ImageSet:
         """Return the set with its tensors on a device."""
         return ImageSet(

@@ -61,10 +61,7 @@ def select(
         return Pool(specification, draw(space, np.random.default_rng(POOL_SEED), int(count), accept=accept))
     members: Iterable[Architecture] = known if known and not space.is_listable else space.enumerate()
     if kind == "unique":
-        first: dict[str, Architecture] = {}
-        for architecture in members:
-            first.setdefault(space.canonical(architecture), architecture)
-        members = first.values()
+        members = space.unique(members)
     elif kind == "connected":
         members = (a for a in members if space.is_connected(a))
     held = tuple(members)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -136,10 +136,10 @@ class SearchSpace(ABC):
         """Whether `enumerate` lists the space."""
         return self.size <= LISTED
 
-    def unique(self) -> list[Architecture]:
-        """Return one representative per isomorphism class: the first in official order."""
+    def unique(self, members: Iterable[Architecture] | None = None) -> list[Architecture]:
+        """Return the first of each isomorphism class among some architectures, by default all in official order."""
         seen: dict[str, Architecture] = {}
-        for architecture in self.enumerate():
+        for architecture in self.enumerate() if members is None else members:
             seen.setdefault(self.canonical(architecture), architecture)
         return list(seen.values())
 

@@ -69,6 +69,10 @@ class GroundTruth:
             missing = error.args[0]
             raise DataError(f"ground truth {self.source} ({self.dataset}) has no architecture {missing}.") from None
 
+    def table(self, architectures: Sequence[Architecture]) -> GroundTruth:
+        """Return itself, whatever is asked about: it is a table already, see `Surrogate`."""
+        return self
+
     def describe(self) -> dict[str, object]:
         """Return provenance for a record: everything but the numbers."""
         return {
@@ -86,6 +90,9 @@ class GroundTruth:
 
 class Surrogate(ABC):
     """A model that predicts the accuracy of any architecture of its space: ground truth without a table."""
+
+    architectures: tuple[Architecture, ...] = ()
+    """Those that it holds of its own: none."""
 
     @abstractmethod
     def table(self, architectures: Sequence[Architecture]) -> GroundTruth:

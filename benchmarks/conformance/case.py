@@ -18,7 +18,7 @@ from estimators.estimator import Budget, Estimator, Floats, Monitor
 from estimators.oracle_noise import OracleProblem
 from estimators.problem import ImageSet, Problem
 from search_spaces.pool import select
-from search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from search_spaces.space import Architecture, SearchSpace
 from search_spaces.spaces import get_space
 
 PRESET = "smoke"
@@ -113,9 +113,7 @@ class Case:
         train, validation = images or tiny_images()
         assert preset.channels is not None
         assert preset.cells is not None
-        network = NetworkConfig(
-            preset.channels, preset.cells, train.images.shape[-1], train.classes, train.images.shape[1]
-        )
+        network = train.network(preset.channels, preset.cells)
         if not self.cls.uses_truth:
             return Problem(self.space, network, train, validation, seed)
         drawn = np.random.default_rng(seed).uniform(50, 95, len(self.pool)).tolist()

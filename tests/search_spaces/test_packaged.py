@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.alone import Recipe, get_recipe, network_of
+from benchmarks.alone import Recipe, get_recipe, images_of
 from search_spaces.pool import select
 from search_spaces.spaces import get_space
 from search_spaces.table import table_metadata
@@ -28,7 +28,8 @@ def test_a_packaged_table_is_small_and_says_what_it_is(name):
     recipe = Recipe(**about["recipe"])
     assert recipe == get_recipe("micro", name)
     assert (about["failed"], about["pool"]) == (0, "random:200")
-    limit, size = recipe.max_macs or np.inf, network_of(recipe)
+    train, _ = images_of(recipe)
+    limit, size = recipe.max_macs or np.inf, train.network(recipe.channels, recipe.cells)
     drawn = select(space, "random:200", accept=lambda a: space.cost(a, size).macs <= limit).architectures
     assert truth.architectures == drawn
 

@@ -57,6 +57,12 @@ def make_truth(
         return recipe.max_macs is None or space.cost(architecture, size).macs <= recipe.max_macs
 
     architectures = select(space, pool, accept=is_small).architectures
+    large = [space.format(architecture) for architecture in architectures if not is_small(architecture)]
+    if large:
+        raise SupertauError(
+            f"pool '{pool}': {len(large)} of {len(architectures)} architectures have more than the {recipe.max_macs:,} "
+            f"MACs of recipe '{recipe.name}', the first is {large[0]}. Leave them out of the pool, or use random:COUNT."
+        )
     folder = work / f"{space_name}-{recipe.name}-{_digest(recipe)}"
     require_writable(folder, BYTES)
     notes = {

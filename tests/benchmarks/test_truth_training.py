@@ -119,6 +119,22 @@ def test_errors_come_before_any_training(make):
         make(pool="random:1")
 
 
+def test_a_recipe_for_small_networks_takes_no_others(make, tmp_path):
+    """Random pools draw small ones; those that are named are not dropped in silence, nor trained."""
+    cells = [(0,) * 6, (3,) * 6]
+    size = alone.images_of(TINY)[0].network(TINY.channels, TINY.cells)
+    limit = SPACE.cost(cells[0], size).macs
+    small = dataclasses.replace(TINY, max_macs=limit)
+    path = tmp_path / "pool.txt"
+    path.write_text("".join(f"{SPACE.format(cell)}\n" for cell in cells))
+    with pytest.raises(SupertauError, match=rf"1 of 2 architectures have more than the {limit:,} MACs"):
+        make(small, pool=str(path))
+    truth, _ = make(dataclasses.replace(small, max_macs=2 * limit), seeds=1)
+    assert max(SPACE.cost(cell, size).macs for cell in truth.architectures) <= 2 * limit
+    drawn = select(SPACE, "random:3").architectures
+    assert max(SPACE.cost(cell, size).macs for cell in drawn) > 2 * limit  # as without the limit
+
+
 def test_failed_trainings_are_a_view_of_their_own():
     from benchmarks.judge import judge, truth_table
     from search_spaces.truth import GroundTruth

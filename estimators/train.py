@@ -115,16 +115,23 @@ class TrainingLoop:
             momentum=optimisation.momentum,
             nesterov=optimisation.nesterov,
             weight_decay=optimisation.weight_decay,
-            foreach=True,
+            fused=True,
         )
         self.companions = list(companions)
-        self.step = 0
-
-    @property
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """Everything that steps update."""
         optimisers = (self.optimiser, *self.companions)
-        return [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
+        self.parameters = [p for o in optimisers for group in o.param_groups for p in group["params"]]
+        """Everything that steps update."""
+        self.step = 0
+        self._begin_momentum()
+
+    def _begin_momentum(self) -> None:
+        """Give every parameter that has none a momentum of zero.
+
+        It is what the first gradient of a parameter is added to in effect; the fused update wants it to be there.
+        """
+        for group in self.optimiser.param_groups:
+            for parameter in group["params"] if group["momentum"] else ():
+                self.optimiser.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
     @property
     def images_seen(self) -> int:
@@ -191,6 +198,7 @@ class TrainingLoop:
         """Forget the momentum of everything that is updated."""
         for optimiser in (self.optimiser, *self.companions):
             optimiser.state.clear()
+        self._begin_momentum()
 
     def state_dict(self) -> dict[str, Any]:
         """Return step, order of batches, optimisers and a half-summed gradient (parameters belong to the caller)."""
@@ -210,6 +218,7 @@ class TrainingLoop:
         self.optimiser.load_state_dict(state["optimiser"])
         for optimiser, held in zip(self.companions, state["companions"], strict=True):
             optimiser.load_state_dict(held)
+        self._begin_momentum()
         if state["gradients"]:
             for parameter, gradient in zip(self.parameters, state["gradients"], strict=True):
                 parameter.grad = gradient

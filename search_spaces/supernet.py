@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import nn
 
+from search_spaces.layers import BatchNorm2d, PointwiseConv2d
 from search_spaces.space import Architecture, NetworkConfig
 
 
@@ -85,8 +86,10 @@ class ReLUConvBN(nn.Sequential):
     def __init__(self, narrow: int, width: int, kernel: int, stride: int = 1, *, affine: bool = True) -> None:
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(narrow, width, kernel, stride=stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(width, affine=affine),
+            PointwiseConv2d(narrow, width, stride)
+            if kernel == 1
+            else nn.Conv2d(narrow, width, kernel, stride=stride, padding=kernel // 2, bias=False),
+            BatchNorm2d(width, affine=affine),
         )
 
 

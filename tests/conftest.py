@@ -36,6 +36,12 @@ def problem() -> Problem:
     return Problem(NASBench201(), size, digits.subset(rows[:320]), digits.subset(rows[320:480]), seed=0)
 
 
+@pytest.fixture
+def torch_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave average pooling to torch, whose counter of operations would take ours for the convolution that does it."""
+    monkeypatch.setattr("search_spaces.layers.interleaved", lambda states: False)
+
+
 @pytest.fixture(scope="session")
 def real_file() -> Callable[[str], Path]:
     """Return the path of a real file below $SUPERTAU_DATA; skip the test, with the reason, where it is missing."""

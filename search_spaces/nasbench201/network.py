@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from search_spaces.layers import AvgPool3x3, BatchNorm2d, PointwiseConv2d
 from search_spaces.nasbench201.canonical import (
     CONV1,
     CONV3,
@@ -44,7 +45,7 @@ def make_operation(option: int, width: int, *, affine: bool) -> nn.Module:
     if option == CONV3:
         return ReLUConvBN(width, width, 3, affine=affine)
     if option == POOL:
-        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+        return AvgPool3x3()
     raise ValueError(f"operation {option} has no module")
 
 
@@ -133,9 +134,7 @@ class Reduction(nn.Module):
         self.first = ReLUConvBN(narrow, width, 3, stride=2)
         self.second = ReLUConvBN(width, width, 3)
         # ceil_mode keeps odd image sizes in step with the strided convolution; even ones are unaffected.
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, stride=2, ceil_mode=True), nn.Conv2d(narrow, width, 1, bias=False)
-        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2, ceil_mode=True), PointwiseConv2d(narrow, width))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.shortcut(images) + self.second(self.first(images))
@@ -161,9 +160,7 @@ class NASBench201Supernet(Supernet):
         self.config = config
         slots = slots or [Slot(tuple(o for o in range(len(OPERATIONS)) if o != NONE))] * len(EDGES)
         width = config.channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.stem = nn.Sequential(nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), BatchNorm2d(width))
         layers: list[nn.Module] = []
         for stage in range(3):
             if stage:
@@ -175,7 +172,7 @@ class NASBench201Supernet(Supernet):
 
             layers.extend(Cell(sharing(slots, make)) for _ in range(config.cells))
         self.layers = nn.ModuleList(layers)
-        self.head = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Sequential(BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(width, config.classes)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

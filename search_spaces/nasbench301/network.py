@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from search_spaces.layers import AvgPool3x3, BatchNorm2d, DilatedConv2d, PointwiseConv2d
 from search_spaces.nasbench301.genotype import (
     AVG_POOL,
     DIL3,
@@ -61,9 +62,9 @@ class FactorizedReduce(nn.Module):
     def __init__(self, narrow: int, width: int, *, affine: bool = True) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.even = nn.Conv2d(narrow, width // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(narrow, width - width // 2, 1, stride=2, bias=False)
-        self.norm = nn.BatchNorm2d(width, affine=affine)
+        self.even = PointwiseConv2d(narrow, width // 2, stride=2)
+        self.odd = PointwiseConv2d(narrow, width - width // 2, stride=2)
+        self.norm = BatchNorm2d(width, affine=affine)
 
     def forward(self, state: torch.Tensor) -> torch.Tensor:
         state = self.relu(state)
@@ -76,12 +77,16 @@ class FactorizedReduce(nn.Module):
 
 
 def _separable(width: int, kernel: int, stride: int, dilation: int, *, affine: bool) -> list[nn.Module]:
-    padding = dilation * (kernel // 2)
+    spatial = (
+        DilatedConv2d(width, kernel, stride)
+        if dilation == 2
+        else nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
+    )
     return [
         nn.ReLU(),
-        nn.Conv2d(width, width, kernel, stride, padding, dilation, groups=width, bias=False),
-        nn.Conv2d(width, width, 1, bias=False),
-        nn.BatchNorm2d(width, affine=affine),
+        spatial,
+        PointwiseConv2d(width, width),
+        BatchNorm2d(width, affine=affine),
     ]
 
 
@@ -90,7 +95,7 @@ def make_operation(option: int, width: int, stride: int, *, affine: bool) -> nn.
     if option == MAX_POOL:
         return nn.MaxPool2d(3, stride, padding=1)
     if option == AVG_POOL:
-        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        return AvgPool3x3(stride)
     if option == SKIP:
         return nn.Identity() if stride == 1 else FactorizedReduce(width, width, affine=affine)
     kernel = 3 if option in (SEP3, DIL3) else 5
@@ -236,9 +241,7 @@ class DARTSSupernet(Supernet):
         self.config = config
         slots = slots or all_slots()
         width = 3 * config.channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.stem = nn.Sequential(nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), BatchNorm2d(width))
         self.cells = nn.ModuleList()
         for layer in layers(config):
 

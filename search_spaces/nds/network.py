@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from search_spaces.layers import BatchNorm2d, pointwise
 from search_spaces.nds.space import STRIDES, Block, Stage
 from search_spaces.space import Architecture, NetworkConfig
 from search_spaces.supernet import Edge, MakeSharing, ShareByPosition, Sharing, Slot, Supernet, leaves
@@ -44,29 +45,16 @@ class LeadingConv2d(nn.Conv2d):
         """Return (B, width, H', W') of states (B, narrow, H, W); by default as many channels and groups as built."""
         narrow, width, groups = states.shape[1], width or self.out_channels, groups or self.groups
         if (narrow, width, groups) == (self.in_channels, self.out_channels, self.groups):
+            if self.kernel_size == (1, 1) and groups == 1:
+                return pointwise(states, self.weight, self.stride[0])
             return super().forward(states)
         assert self.groups == 1, "only a dense kernel can be cut"
         rows, columns = width // groups, narrow // groups
         blocks = [self.weight[k * rows : (k + 1) * rows, k * columns : (k + 1) * columns] for k in range(groups)]
         kernel = blocks[0] if groups == 1 else torch.cat(blocks)
+        if self.kernel_size == (1, 1) and groups == 1:
+            return pointwise(states, kernel, self.stride[0])
         return functional.conv2d(states, kernel, None, self.stride, self.padding, groups=groups)
-
-
-class LeadingBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that also runs on fewer channels: with the leading entries of its weights and statistics."""
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        channels = states.shape[1]
-        if channels == self.num_features:
-            return super().forward(states)
-        mean, variance, weight, bias = (
-            None if held is None else held[:channels]
-            for held in (self.running_mean, self.running_var, self.weight, self.bias)
-        )
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        training = self.training or mean is None
-        return functional.batch_norm(states, mean, variance, weight, bias, training, self.momentum or 0.0, self.eps)
 
 
 class ConvBN(nn.Module):
@@ -75,7 +63,7 @@ class ConvBN(nn.Module):
     def __init__(self, narrow: int, width: int, kernel: int, stride: int = 1, groups: int = 1, *, affine: bool) -> None:
         super().__init__()
         self.conv = LeadingConv2d(narrow, width, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.norm = LeadingBatchNorm2d(width, affine=affine)
+        self.norm = BatchNorm2d(width, affine=affine)
 
     def forward(self, states: torch.Tensor, width: int, groups: int = 1) -> torch.Tensor:
         """Return as many channels as width says."""
@@ -149,7 +137,7 @@ class Stem(nn.Sequential):
     def __init__(self, config: NetworkConfig) -> None:
         width = config.channels
         super().__init__(
-            nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            nn.Conv2d(config.image_channels, width, 3, padding=1, bias=False), BatchNorm2d(width), nn.ReLU()
         )
 
 

@@ -108,7 +108,7 @@ def test_modules_hold_the_parameters_that_cost_says(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"C{c.channels}N{c.cells}S{c.image_size}")
-def test_macs_are_those_that_torch_counts(config):
+def test_macs_are_those_that_torch_counts(config, torch_pools):
     """Torch counts two operations per multiply-accumulate of convolutions and classifier, and no pooling.
 
     Compared where every operation of the cell leads to the output: cost counts the others too, and they do not run.
@@ -121,7 +121,7 @@ def test_macs_are_those_that_torch_counts(config):
         assert counter.get_total_flops() == 2 * SPACE.cost(cell, config).macs
 
 
-def test_operations_that_lead_nowhere_are_counted_but_not_run():
+def test_operations_that_lead_nowhere_are_counted_but_not_run(torch_pools):
     cell = BY_NAME["dead end"]
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         SPACE.network(cell, TINY).eval()(noise(TINY, count=1))

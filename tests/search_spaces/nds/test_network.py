@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from estimators.problem import Problem
 from estimators.scoring import BN_MODES, PathScorer, Scoring
 from search_spaces.glow import CLOSENet, Gate
-from search_spaces.nds.network import LeadingBatchNorm2d, LeadingConv2d, NDSNetwork
+from search_spaces.layers import BatchNorm2d
+from search_spaces.nds.network import LeadingConv2d, NDSNetwork
 from search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla
 from search_spaces.space import NetworkConfig
 from search_spaces.supernet import leaves
@@ -158,7 +159,7 @@ def test_groups_use_the_diagonal_blocks_of_the_leading_kernel():
 @pytest.mark.parametrize("training", [False, True])
 def test_a_norm_uses_and_updates_its_leading_entries(affine, training):
     norm, own = (networks.unlike_initial(nn.Sequential(make(6, affine=affine))).train(training)[0]
-                 for make in (LeadingBatchNorm2d, nn.BatchNorm2d))  # fmt: skip
+                 for make in (BatchNorm2d, nn.BatchNorm2d))  # fmt: skip
     own = nn.BatchNorm2d(4, affine=affine).train(training)
     own.load_state_dict({name: value[:4] if value.ndim else value for name, value in norm.state_dict().items()})
     before = copy.deepcopy(norm.state_dict())
@@ -173,7 +174,7 @@ def test_a_norm_uses_and_updates_its_leading_entries(affine, training):
 
 
 def test_a_norm_without_statistics_uses_those_of_the_batch():
-    norm = LeadingBatchNorm2d(6, track_running_stats=False).eval()
+    norm = BatchNorm2d(6, track_running_stats=False).eval()
     output = norm(torch.randn(3, 4, 5, 5))
     torch.testing.assert_close(output.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=1e-6)
 

@@ -1,0 +1,235 @@
+"""Batch norm, 1x1 convolution and average pooling: the mathematics of torch's modules, faster on a CPU.
+
+The modules derive from torch's, have the same parameters and buffers, and leave to torch what they would not speed up:
+other devices, other layouts of memory. Figures: docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+LINE = 256
+"""Numbers in a line at most: long enough for vectors, short enough that a row of coefficients is made quickly."""
+VECTOR = 16
+"""Numbers in a vector of AVX-512, and of single precision in a cache line."""
+LARGE = 2**16
+"""Numbers from which a batch norm is worth the fixed cost of several operations instead of one."""
+
+
+def interleaved(states: torch.Tensor) -> bool:
+    """Return whether states (B, C, H, W) are on the CPU, in memory as (B, H, W, C), in single or double precision."""
+    plain = states.device.type == "cpu" and states.dtype in (torch.float32, torch.float64)
+    return plain and states.is_contiguous(memory_format=torch.channels_last)
+
+
+def batch_norm(
+    states: torch.Tensor,
+    mean: torch.Tensor | None,
+    variance: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> torch.Tensor:
+    """Return what ``functional.batch_norm`` returns, whose time on a CPU depends on how well C fits vectors.
+
+    Where few channels do not fill one, torch's kernels handle single numbers; where they are no multiple, several
+    threads write to the same cache line.
+    """
+    channels = states.shape[1]
+    slow = channels % VECTOR and (channels < VECTOR // 2 or torch.get_num_threads() > 1)
+    if not training or not slow or states.numel() < LARGE or not interleaved(states):
+        return functional.batch_norm(states, mean, variance, weight, bias, training, momentum, eps)
+    normed, now_mean, now_variance = _Standardise.apply(states, weight, bias, eps)
+    if mean is not None and variance is not None:
+        count = states.numel() // channels
+        mean.lerp_(now_mean, momentum)
+        variance.lerp_(now_variance * (count / (count - 1)), momentum)
+    output: torch.Tensor = normed
+    return output
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that also runs on fewer channels: with the leading entries of its weights and statistics."""
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        held: tuple[torch.Tensor | None, ...] = (self.running_mean, self.running_var, self.weight, self.bias)
+        if states.shape[1] < self.num_features:
+            held = tuple(None if values is None else values[: states.shape[1]] for values in held)
+        momentum = self.momentum or 0.0
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                momentum = 1 / float(self.num_batches_tracked)
+        mean, variance, weight, bias = held
+        return batch_norm(states, mean, variance, weight, bias, self.training or mean is None, momentum, self.eps)
+
+
+def pointwise(states: torch.Tensor, weight: torch.Tensor, stride: int = 1) -> torch.Tensor:
+    """Return a 1x1 convolution of states by a weight (C', C, 1, 1): where memory allows, as the product that it is."""
+    if not states.is_contiguous(memory_format=torch.channels_last):
+        return functional.conv2d(states, weight, stride=stride)
+    pixels = states.permute(0, 2, 3, 1)[:, ::stride, ::stride]
+    return functional.linear(pixels, weight.flatten(1)).permute(0, 3, 1, 2)
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution without bias."""
+
+    def __init__(self, narrow: int, width: int, stride: int = 1) -> None:
+        super().__init__(narrow, width, 1, stride=stride, bias=False)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return pointwise(states, self.weight, self.stride[0])
+
+
+class DilatedConv2d(nn.Conv2d):
+    """A depthwise convolution of dilation 2 without bias, as an ordinary one over every other row and column.
+
+    With stride 2 it reads the even rows and columns only; with stride 1 even and odd ones never meet, so that they are
+    images of half the size. Backward through torch's dilated kernel takes up to 17 times as long.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(
+            channels, channels, kernel, stride, padding=kernel - 1, dilation=2, groups=channels, bias=False
+        )
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, width = states.shape
+        whole = self.stride == (1, 1)
+        if states.device.type != "cpu" or self.kernel_size[0] % 2 == 0 or (whole and (height % 2 or width % 2)):
+            return super().forward(states)
+        pixels = states.permute(0, 2, 3, 1)
+        if whole:
+            split = pixels.reshape(batch, height // 2, 2, width // 2, 2, channels).permute(2, 4, 0, 1, 3, 5)
+            pixels = split.reshape(4 * batch, height // 2, width // 2, channels)
+        else:
+            pixels = pixels[:, ::2, ::2]
+        output = functional.conv2d(
+            pixels.permute(0, 3, 1, 2), self.weight, padding=self.kernel_size[0] // 2, groups=channels
+        )
+        if not whole:
+            return output
+        split = output.permute(0, 2, 3, 1).reshape(2, 2, batch, height // 2, width // 2, channels)
+        return split.permute(2, 3, 0, 4, 1, 5).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class AvgPool3x3(nn.AvgPool2d):
+    """Average of the 3x3 neighbours that lie inside the image."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__(3, stride=stride, padding=1, count_include_pad=False)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        if self.stride != 1 or not interleaved(states):
+            return super().forward(states)
+        pooled: torch.Tensor = _AveragePool.apply(states)
+        return pooled
+
+
+class _Lines(NamedTuple):
+    """How interleaved states are read: as (rows, line), a line holding several whole pixels.
+
+    average (line, line): takes the sum over all rows to the mean of each channel, repeated for every pixel of a line.
+    """
+
+    rows: int
+    line: int
+    average: torch.Tensor
+
+
+@lru_cache(maxsize=256)
+def _lines(pixels: int, channels: int, dtype: torch.dtype) -> _Lines:
+    together = 1
+    while pixels % (2 * together) == 0 and 2 * together * channels <= LINE:
+        together *= 2
+    average = torch.eye(channels, dtype=dtype).repeat(together, together) / pixels
+    return _Lines(pixels // together, together * channels, average)
+
+
+def _as_lines(states: torch.Tensor, lines: _Lines) -> torch.Tensor:
+    return states.permute(0, 2, 3, 1).reshape(lines.rows, lines.line)
+
+
+def _as_states(lines: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    batch, channels, height, width = shape
+    return lines.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class _Standardise(torch.autograd.Function):
+    """Batch norm by the states' own statistics; returns mean and biased variance (C,) of the states too."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        channels = states.shape[1]
+        lines = _lines(states.numel() // channels, channels, states.dtype)
+        held = _as_lines(states, lines)
+        mean = torch.mv(lines.average, held.sum(0))
+        # Centred before it is squared: with a mean of many standard deviations a difference of squares has no digits.
+        centred = held - mean
+        standard = centred * centred
+        variance = torch.mv(lines.average, standard.sum(0))
+        scale = (variance + eps).rsqrt_()
+        torch.mul(centred, scale, out=standard)
+        output = standard
+        if weight is not None and bias is not None:
+            repeat = lines.line // channels
+            spread = weight.repeat(repeat)
+            output = torch.addcmul(bias.repeat(repeat), standard, spread)
+            scale = scale * spread
+        ctx.save_for_backward(standard, scale)
+        ctx.lines, ctx.affine = lines, weight is not None
+        mean, variance = mean[:channels], variance[:channels]
+        ctx.mark_non_differentiable(mean, variance)
+        return _as_states(output, states.shape), mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        standard, scale = ctx.saved_tensors
+        lines: _Lines = ctx.lines
+        given = _as_lines(gradient, lines)
+        output = given * standard
+        along, mean = torch.mv(lines.average, output.sum(0)), torch.mv(lines.average, given.sum(0))
+        # scale * (given - mean - standard * along)
+        torch.addcmul(-scale * mean, standard, -scale * along, out=output)
+        output.addcmul_(given, scale)
+        states = _as_states(output, gradient.shape)
+        if not ctx.affine:
+            return states, None, None, None
+        channels = gradient.shape[1]
+        pixels = gradient.numel() // channels
+        return states, along[:channels] * pixels, mean[:channels] * pixels, None
+
+
+@lru_cache(maxsize=64)
+def _shares(height: int, width: int, channels: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a kernel of ones (C, 1, 3, 3), and one by the number of neighbours of each pixel, (1, 1, H, W)."""
+    ones = torch.ones(channels, 1, 3, 3, dtype=dtype)
+    neighbours = functional.conv2d(torch.ones(1, 1, height, width, dtype=dtype), ones[:1], padding=1)
+    return ones, (1 / neighbours).expand(1, channels, height, width).contiguous(memory_format=torch.channels_last)
+
+
+class _AveragePool(torch.autograd.Function):
+    """Sums of neighbours by a depthwise convolution, which torch does well; the sum is its own transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor) -> torch.Tensor:
+        ones, shares = _shares(*states.shape[2:], states.shape[1], states.dtype)
+        return functional.conv2d(states, ones, padding=1, groups=len(ones)).mul_(shares)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        ones, shares = _shares(*gradient.shape[2:], gradient.shape[1], gradient.dtype)
+        return functional.conv2d(gradient * shares, ones, padding=1, groups=len(ones))

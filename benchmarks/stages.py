@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,21 +166,22 @@ def score_in_shards(
     """Score a pool shard by shard, keeping each on disk, and return the columns and what it took.
 
     A shard that is there already is not scored again, so a killed sweep goes on where it was. Shards are cut from the
-    pool in lexicographic order: neighbours have first operations in common, which a scorer may compute once.
+    pool in the space's order: neighbours have work in common, which a scorer may do once.
     """
-    order = sorted(range(len(architectures)), key=lambda row: architectures[row])
+    order = sorted(range(len(architectures)), key=lambda row: estimator.problem.space.order(architectures[row]))
     architectures = [architectures[row] for row in order]
     parts: list[dict[str, Any]] = []
     began = time.monotonic()
     names = estimator.score_columns()
     for start in range(0, len(architectures), SHARD):
         path = folder / "shards" / f"{start:07d}.npz"
-        if not path.exists():
-            shard = architectures[start : start + SHARD]
+        shard = architectures[start : start + SHARD]
+        content = hashlib.sha256(repr(shard).encode()).hexdigest()  # another version may have cut the pool otherwise
+        if not path.exists() or read_npz(path).get("content") != content:
             clock, before = time.monotonic(), estimator.cost()["score_images"]
             columns = checked(estimator, shard, estimator.score(shard))
             images = estimator.cost()["score_images"] - before
-            write_npz(path, {"seconds": time.monotonic() - clock, "images": images, **columns})
+            write_npz(path, {"seconds": time.monotonic() - clock, "images": images, "content": content, **columns})
         parts.append(read_npz(path))
         done = min(start + SHARD, len(architectures))
         speed = done / max(1e-9, time.monotonic() - began)

@@ -42,10 +42,10 @@ class BatchStatistics(Rule):
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
         _, _, weight, bias = _held(norm, states)
-        return _joined(
-            functional.batch_norm(part, None, None, weight, bias, training=True, eps=norm.eps)
-            for part in states.split(self.images)
-        )
+        output = torch.empty_like(states)
+        for part, target in zip(states.split(self.images), output.split(self.images), strict=True):
+            _normalise(part, None, None, weight, bias, True, 0.0, norm.eps, target)
+        return output
 
 
 class Recalibrated(Rule):
@@ -73,14 +73,11 @@ class Recalibrated(Rule):
             self._held.append([(states.new_zeros(size), states.new_ones(size)) for _ in parts])
         held = self._held[self._call]
         self._call += 1
-        # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
-        return _joined(
-            functional.batch_norm(
-                part, mean, variance, weight, bias,
-                training=self._collecting, momentum=1 / self._batches, eps=norm.eps,
-            )
-            for part, (mean, variance) in zip(parts, held, strict=True)
-        )  # fmt: skip
+        output = torch.empty_like(states)
+        for part, (mean, variance), target in zip(parts, held, output.split(self.images), strict=True):
+            # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
+            _normalise(part, mean, variance, weight, bias, self._collecting, 1 / self._batches, norm.eps, target)
+        return output
 
 
 def _held(norm: nn.BatchNorm2d, states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -92,9 +89,23 @@ def _held(norm: nn.BatchNorm2d, states: torch.Tensor) -> tuple[torch.Tensor | No
     return tuple(None if values is None else values[: states.shape[1]] for values in held)
 
 
-def _joined(parts: Iterator[torch.Tensor]) -> torch.Tensor:
-    first, *others = parts
-    return torch.cat([first, *others]) if others else first
+def _normalise(
+    states: torch.Tensor,
+    mean: torch.Tensor | None,
+    variance: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    output: torch.Tensor,
+) -> None:
+    """Do what ``functional.batch_norm`` does and put the result where it belongs, which saves joining parts."""
+    unused = states.new_empty(0), states.new_empty(0)
+    torch.ops.aten.native_batch_norm.out(
+        states, weight, bias, mean, variance, training, momentum, eps,
+        out=output, save_mean=unused[0], save_invstd=unused[1],
+    )  # fmt: skip
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -88,6 +88,7 @@ class PathScorer:
             if not 0 < wanted <= held:
                 raise SupertauError(f"{name}: {wanted} asked for, {held} available.")
         self.supernet, self.scoring, self.images_scored = supernet, scoring, 0
+        self.order = problem.space.order
         self.batches, self.labels = even_batches(problem.validation, count, scoring.batch_size)
         self.calibration: list[torch.Tensor] = []
         if "recalibrated" in scoring.bn:
@@ -98,11 +99,15 @@ class PathScorer:
         self.group = max(1, min(GROUP, GROUP_BYTES // stem))
 
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
-        """Return accuracy (percent) and negative mean cross-entropy per mode, each of shape (N,)."""
+        """Return accuracy (percent) and negative mean cross-entropy per mode, each of shape (N,).
+
+        Sub-networks that are one network are run once; neighbours in the space's order are run together.
+        """
+        first: dict[Hashable, int] = {}
+        same = [first.setdefault(self.supernet.signature(a), row) for row, a in enumerate(architectures)]
+        order = sorted(first.values(), key=lambda row: self.order(architectures[row]))
         device = self.batches[0].device
         columns = {name: torch.zeros(len(architectures), device=device) for name in self.scoring.columns()}
-        # Neighbours in lexicographic order have their first decisions, hence their first operations, in common.
-        order = sorted(range(len(architectures)), key=lambda row: architectures[row])
         with torch.inference_mode(), evaluating(self.supernet):
             for start in range(0, len(order), self.group):
                 rows = order[start : start + self.group]
@@ -111,7 +116,7 @@ class PathScorer:
                     accuracy, neg_loss = self._score_group(group, mode)
                     columns[f"accuracy@{mode}"][rows] = accuracy
                     columns[f"neg_loss@{mode}"][rows] = neg_loss
-        return {name: np.asarray(values.cpu().double().numpy()) for name, values in columns.items()}
+        return {name: np.asarray(values[same].cpu().double().numpy()) for name, values in columns.items()}
 
     def _score_group(self, group: Sequence[Architecture], mode: str) -> tuple[torch.Tensor, torch.Tensor]:
         rule: Rule

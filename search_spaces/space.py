@@ -159,6 +159,13 @@ class SearchSpace(ABC):
         """Take each decision from either parent with probability one half."""
         return tuple(a if rng.random() < 0.5 else b for a, b in zip(one, two, strict=True))
 
+    def order(self, architecture: Architecture) -> Architecture:
+        """Return a key by which architectures with work in common are neighbours: by default the encoding itself.
+
+        Neighbours in lexicographic order have their first decisions, hence their first operations, in common.
+        """
+        return architecture
+
     # --- what particular methods ask --------------------------------------------------------------------------------
     def disjoint_pair(self, rng: np.random.Generator) -> tuple[Architecture, Architecture]:
         """Return two connected architectures that differ in every decision that has more than one option (Pi-NAS).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -40,6 +40,13 @@ class Supernet(nn.Module, ABC):
         stacked along the first axis, a whole B of them for each.
         """
         return torch.stack([self(images, architecture) for architecture in architectures])
+
+    def signature(self, architecture: Architecture) -> Hashable:
+        """Return what sub-networks share only if their logits are the same: by default the architecture itself.
+
+        Override it where decisions can be without effect.
+        """
+        return architecture
 
     @abstractmethod
     def path_modules(self, architecture: Architecture) -> Iterator[nn.Module]:

@@ -92,6 +92,12 @@ def used_edges(architecture: Architecture) -> tuple[int, ...]:
     return tuple(e for e, (_, target) in enumerate(EDGES) if architecture[e] != NONE and target in leads)
 
 
+def reduced(architecture: Architecture) -> Architecture:
+    """Return a cell with `none` for operations whose result leads nowhere: 12,205 of the 15,625 cells."""
+    used = used_edges(architecture)
+    return tuple(operation if edge in used else NONE for edge, operation in enumerate(architecture))
+
+
 def is_connected(architecture: Architecture) -> bool:
     """Return whether the output depends on the input: false for 341 cells."""
     return bool(live_edges(architecture))

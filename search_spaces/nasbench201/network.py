@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -115,6 +115,16 @@ class Cell(nn.Module):
         last = list(dict.fromkeys(cell[OUTPUT] for cell in nodes))
         return [held[at] for at in last], [last.index(cell[OUTPUT]) for cell in nodes]
 
+    def signature(self, architecture: Architecture) -> Hashable:
+        """Return the edges that are computed and the modules that compute them."""
+        return tuple(
+            (
+                edge,
+                None if architecture[edge] == SKIP else self.sharing.operation(architecture, _edge(architecture, edge)),
+            )
+            for edge in used_edges(architecture)
+        )
+
     def path(self, architecture: Architecture) -> Iterator[nn.Module]:
         """Yield the leaf modules that a cell runs, each once."""
         operations = (
@@ -192,6 +202,10 @@ class NASBench201Supernet(Supernet):
                 states = run_stacked(layer, states)
         logits = [self.classifier(features) for features in run_stacked(self.head, states)]
         return torch.stack([logits[row] for row in rows])
+
+    def signature(self, architecture: Architecture) -> Hashable:
+        """Return the module on each edge that leads to the output, in every cell."""
+        return tuple(layer.signature(architecture) for layer in self.layers if isinstance(layer, Cell))
 
     def path_modules(self, architecture: Architecture) -> Iterator[nn.Module]:
         yield from leaves(self.stem)

@@ -87,6 +87,10 @@ class NASBench201(SearchSpace):
         """Return whether a path leads from input to output (15,284 cells)."""
         return canonical.is_connected(architecture)
 
+    def order(self, architecture: Architecture) -> Architecture:
+        """Return the encoding without operations that lead nowhere, with which cells are often the same."""
+        return canonical.reduced(architecture)
+
     def has_live_convolution(self, architecture: Architecture) -> bool:
         """Return whether a convolution lies on such a path."""
         return canonical.has_live_convolution(architecture)

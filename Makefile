@@ -26,7 +26,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 performance: $(VENV)/.installed-dev  ## pytest-benchmark suite; ratios within one run
-	$(BIN)/pytest tests/performance -q --benchmark-only
+	$(BIN)/pytest tests/performance -q -s --benchmark-only
 
 setup: $(VENV)/.installed-dev  ## the environment for development
 

@@ -20,13 +20,15 @@ from scipy.stats import kendalltau
 
 from benchmarks import record as records
 from benchmarks.config import RunConfig, from_dict, resolve
-from benchmarks.events import Event, Interrupted
+from benchmarks.events import Event, Interrupted, StopFlag
 from benchmarks.executor import run_all
 from benchmarks.judge import judge
 from benchmarks.metrics import noise_ceiling
 from benchmarks.runner import Existing, RunBusy, Settings, load_truths, make_problem, run
+from benchmarks.stages import score_in_shards
 from estimators.estimator import Estimator
 from estimators.free import Params
+from estimators.problem import Problem
 from estimators.registry import ESTIMATORS
 from search_spaces.errors import DataError, SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
@@ -249,6 +251,17 @@ def test_no_permission_is_said_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SupertauError, match=r"cannot write to .*--results"):
         run(spos(), settings(tmp_path / "file"))
+
+
+def test_shards_of_another_cut_are_scored_again(tmp_path: Path, problem: Problem) -> None:
+    """What is on disk counts for the architectures it was made of, not for its place in the order."""
+    estimator = Params()
+    estimator.start(problem)
+    pool = [problem.space.sample(np.random.default_rng(seed)) for seed in range(8)]
+    stop = StopFlag()
+    score_in_shards(estimator, pool[:4], tmp_path, "run", quiet, stop)
+    columns, _ = score_in_shards(estimator, pool[4:], tmp_path, "run", quiet, stop)
+    assert columns["score"].tolist() == estimator.score(pool[4:])["score"].tolist()
 
 
 def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:

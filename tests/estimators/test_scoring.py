@@ -203,6 +203,38 @@ def test_more_than_a_group_scores_as_one_by_one(supernet, problem, mode):
             assert value[0] == together[name][row]
 
 
+def test_what_is_one_network_is_run_once(supernet, problem, monkeypatch):
+    """Operations that lead nowhere don't count; a scheme that lends an architecture other modules makes another one."""
+    used = (CONV3, NONE, NONE, CONV1, NONE, NONE)  # node 1 leads nowhere
+    same = [used, (POOL, *used[1:]), (NONE, *used[1:])]
+    other = (*used[:3], CONV3, NONE, NONE)
+    run = []
+    plain = supernet.forward_many
+
+    def counted(images, architectures):
+        run.extend(architectures)
+        return plain(images, architectures)
+
+    monkeypatch.setattr(supernet, "forward_many", counted)
+    scorer = PathScorer(supernet, problem, scoring("batch"))
+    scores = scorer.score([*same, other])["neg_loss@batch"]
+    assert len(set(run)) == 2
+    assert scores[0] == scores[1] == scores[2] != scores[3]
+    run.clear()
+    sharing = supernet.layers[0].sharing
+    lent = sharing.operation
+
+    def by_first_decision(architecture, edge):
+        if edge.slot == 3 and architecture[0] == POOL:
+            return sharing.edges[4][str(edge.option)]
+        return lent(architecture, edge)
+
+    monkeypatch.setattr(sharing, "operation", by_first_decision)
+    scores = scorer.score(same)["neg_loss@batch"]
+    assert len(set(run)) == 2
+    assert scores[0] == scores[2] != scores[1]
+
+
 def test_no_architectures_give_empty_columns(supernet, problem):
     assert {values.shape for values in PathScorer(supernet, problem, SCORING).score([]).values()} == {(0,)}
 

@@ -1,19 +1,22 @@
-"""Speed of training and scoring, as ratios to a plain loop measured in the same run. Run with `make performance`.
+"""Speed of training and scoring, as ratios to references measured in the same run. Run with `make performance`.
 
-The reference is what one would write first: NCHW memory, one path per step, an optimiser over all parameters, images
-indexed and normalised by hand; for scoring, one architecture after another in NCHW. Ratios above 1 mean faster than it.
-Nothing is asserted about time: figures are for reading, in the table's extra_info.
+The references are what one would write first: for training, NCHW memory, one path per step, an optimiser over all
+parameters, images indexed and normalised by hand; for scoring, one architecture after another in channels_last. Ratios
+above 1 mean faster than it. The bound is the time of the same paths' convolutions alone, by torch's own functions.
+Nothing is asserted about time: figures are for reading, in the printed lines and the table's extra_info.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from benchmarks.metrics import METRICS, evaluate
@@ -21,10 +24,12 @@ from estimators.estimator import Monitor
 from estimators.problem import Augmentation, ImageSet, Problem
 from estimators.spos import SPOS
 from search_spaces.nasbench201 import NASBench201
-from search_spaces.space import NetworkConfig
+from search_spaces.space import Architecture, NetworkConfig
+from search_spaces.supernet import Supernet
 
 SETTINGS = {
     "C8-N1-16x16": (NetworkConfig(8, 1, 16), 128, 20),
+    "C16-N1-16x16": (NetworkConfig(16, 1, 16), 128, 20),
     "C16-N5-32x32": (NetworkConfig(16, 5, 32), 64, 4),
 }
 ROUNDS = 5
@@ -47,22 +52,80 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def paired(benchmark, ours: Callable[[], None], reference: Callable[[], None], unit: str, amount: int) -> None:
-    """Time both in turn after a warm-up each, so that a machine whose speed drifts bends both alike."""
+def paired(
+    benchmark,
+    ours: Callable[[], None],
+    reference: Callable[[], None],
+    unit: str,
+    amount: int,
+    bound: Callable[[], float] | None = None,
+    scale: float = 1.0,
+) -> None:
+    """Time both in turn after a warm-up each, so that a machine whose speed drifts bends both alike.
+
+    bound: seconds that the same amount takes at least, measured anew before each round. scale: how much more work ours
+    does than the reference.
+    """
     ours()
     reference()
-    references = []
+    references, bounds = [], []
 
     def before() -> None:
-        references.append(seconds(reference))
+        references.append(scale * seconds(reference))
+        if bound is not None:
+            bounds.append(bound())
 
     benchmark.pedantic(ours, setup=before, rounds=ROUNDS)
     own = statistics.median(benchmark.stats.stats.data)
     plain = statistics.median(references)
-    benchmark.extra_info.update(
-        {unit: round(amount / own), f"reference {unit}": round(amount / plain), "ratio": round(plain / own, 2)}
-    )
-    print(f"\n{amount / own:,.0f} {unit}, reference {amount / plain:,.0f}, ratio {plain / own:.2f}")
+    found = {unit: round(amount / own), f"reference {unit}": round(amount / plain), "ratio": round(plain / own, 2)}
+    if bounds:
+        found |= {
+            "bound": round(amount / statistics.median(bounds)),
+            "share": round(statistics.median(bounds) / own, 2),
+        }
+    benchmark.extra_info.update(found)
+    print(f"\n{benchmark.name}: " + ", ".join(f"{name} {value:,}" for name, value in found.items()))
+
+
+class Convolutions:
+    """The convolutions of some paths on their own: what no arrangement of the rest can save."""
+
+    def __init__(self, supernet: Supernet, paths: Sequence[Architecture], images: torch.Tensor) -> None:
+        self.calls: Counter[tuple[nn.Conv2d, tuple[int, ...]]] = Counter()
+        convolutions = [module for module in supernet.modules() if isinstance(module, nn.Conv2d)]
+        hooks = [
+            module.register_forward_hook(lambda m, given, _: self.calls.update([(m, tuple(given[0].shape))]))
+            for module in convolutions
+        ]
+        with torch.inference_mode():
+            for path in paths:
+                supernet(images, path)
+        for hook in hooks:
+            hook.remove()
+
+    def seconds(self, *, backward: bool) -> float:
+        """Return the seconds of all of them, forward or forward and backward, from one timing per kind."""
+        kinds: Counter[tuple[object, ...]] = Counter()
+        for (module, shape), count in self.calls.items():
+            m = module
+            kinds[shape, tuple(m.weight.shape), m.stride, m.padding, m.dilation, m.groups] += count
+        return sum(count * self._one(backward, *kind) for kind, count in kinds.items())
+
+    @staticmethod
+    def _one(backward: bool, shape, weight, stride, padding, dilation, groups) -> float:
+        states = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        states.requires_grad_(backward and shape[1] > 3)  # nothing asks for the gradient of images
+        kernel = torch.randn(weight).contiguous(memory_format=torch.channels_last).requires_grad_(backward)
+        inputs = [tensor for tensor in (states, kernel) if tensor.requires_grad]
+
+        def work() -> None:
+            output = functional.conv2d(states, kernel, None, stride, padding, dilation, groups)
+            if backward:
+                torch.autograd.grad(output, inputs, torch.ones_like(output))
+
+        work()
+        return statistics.median(seconds(work) for _ in range(5))
 
 
 def plain_training(problem: Problem, batch: int, steps: int) -> Callable[[], None]:
@@ -94,28 +157,61 @@ def test_training_images_per_second(benchmark, setting) -> None:
     def ours() -> None:
         spos.loop.run(spos, spos.loop.step + steps, Monitor())
 
-    paired(benchmark, ours, plain_training(problem, batch, steps), "images/s", batch * steps)
+    rng = np.random.default_rng(2)
+    paths = [problem.space.sample(rng) for _ in range(100)]
+    shape = (batch, 3, problem.network.image_size, problem.network.image_size)
+    convolutions = Convolutions(spos.supernet, paths, torch.zeros(shape))
+
+    def bound() -> float:
+        return convolutions.seconds(backward=True) * steps / len(paths)
+
+    paired(benchmark, ours, plain_training(problem, batch, steps), "images/s", batch * steps, bound)
 
 
 @pytest.mark.benchmark(group="scoring")
 def test_scored_architecture_images_per_second(benchmark, setting) -> None:
+    """Runs of neighbours in the space's order, as in a sweep over all of it; the reference scores a part of them."""
     problem, _, steps = setting
-    count = 512
-    spos = SPOS.configured("smoke", {"bn": ("batch",), "scoring_batch": 256, "scoring_images": count})
+    count, run, parts = 500, 2 * steps, 4
+    spos = SPOS.configured("smoke", {"bn": ("batch",), "scoring_batch": count, "scoring_images": count})
     spos.start(problem)
-    rng = np.random.default_rng(1)
-    architectures = [problem.space.sample(rng) for _ in range(steps)]
-    supernet = problem.space.supernet(problem.network).to(memory_format=torch.contiguous_format)
+    ordered = sorted(problem.space.enumerate(), key=problem.space.order)
+    starts = [len(ordered) * (2 * part + 1) // (2 * parts) for part in range(parts)]
+    architectures = [a for start in starts for a in ordered[start : start + run]]
+    some = architectures[:: 2 * parts]
+    supernet = problem.space.supernet(problem.network).train()
     images = (problem.validation.images[:count].float() / 255 - 0.5) / 0.25
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = problem.validation.labels[:count]
+    convolutions = Convolutions(supernet, some, images)
 
     def reference() -> None:
-        supernet.train()
-        with torch.no_grad():
-            for architecture in architectures:
-                for part, labels in zip(images.split(256), problem.validation.labels[:count].split(256), strict=True):
-                    (supernet(part, architecture).argmax(1) == labels).float().mean().item()
+        with torch.inference_mode():
+            for architecture in some:
+                (supernet(images, architecture).argmax(1) == labels).float().mean().item()
 
-    paired(benchmark, lambda: spos.score(architectures) and None, reference, "architecture images/s", count * steps)
+    scale = len(architectures) / len(some)
+    paired(
+        benchmark, lambda: spos.score(architectures) and None, reference, "architecture images/s",
+        count * len(architectures), lambda: convolutions.seconds(backward=False) * scale, scale,
+    )  # fmt: skip
+
+
+@pytest.mark.benchmark(group="peak")
+@pytest.mark.parametrize("what", ["matrix product", "3x3 convolution"])
+def test_peak_of_this_machine(benchmark, what: str) -> None:
+    if what == "matrix product":
+        one, other = torch.randn(2, 2048, 2048)
+        flops = 2 * 2048**3
+        benchmark.pedantic(lambda: one @ other, rounds=ROUNDS, warmup_rounds=1)
+    else:
+        states = torch.randn(32, 64, 56, 56).contiguous(memory_format=torch.channels_last)
+        kernel = torch.randn(64, 64, 3, 3).contiguous(memory_format=torch.channels_last)
+        flops = 2 * 9 * 64 * states.numel()
+        benchmark.pedantic(lambda: functional.conv2d(states, kernel, padding=1), rounds=ROUNDS, warmup_rounds=1)
+    speed = flops / statistics.median(benchmark.stats.stats.data) / 1e9
+    benchmark.extra_info["GFLOP/s"] = round(speed)
+    print(f"\n{what}: {speed:.0f} GFLOP/s on {torch.get_num_threads()} threads")
 
 
 @pytest.mark.benchmark(group="metrics")

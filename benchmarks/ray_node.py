@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -97,7 +98,7 @@ def carry_out(board: Any, run_id: str, job: dict[str, Any], site: Site) -> Ended
     """
     import ray
 
-    attempt, heard, stop = ray.get(board.begin.remote(run_id))
+    attempt, heard, stop = _answer(board.begin.remote(run_id))
     if stop:
         return Ended(INTERRUPTED, Event(run_id, "interrupted")) if heard else None
     here = f"{ray.util.get_node_ip_address()} (node {ray.get_runtime_context().get_node_id()[:8]})"
@@ -105,7 +106,7 @@ def carry_out(board: Any, run_id: str, job: dict[str, Any], site: Site) -> Ended
     if complaint or attempt > ATTEMPTS:
         text = f"{here} {complaint}" if complaint else f"lost {ATTEMPTS} nodes (out of memory?); run again to go on."
         error = Event(run_id, "error", text=text)
-        ray.get(board.tell.remote(error))
+        _answer(board.tell.remote(error))
         return Ended(ERROR, error)
     if heard:  # its lock may still seem held by a lost node, and --restart must not throw its work away
         job = {**job, "settings": {**job["settings"], "existing": "reuse", "lock_seconds": LOCK_SECONDS}}
@@ -135,4 +136,12 @@ def carry_out(board: Any, run_id: str, job: dict[str, Any], site: Site) -> Ended
     finally:
         ended.set()
         with suppress(ray.exceptions.RayError):
-            ray.get(told)  # then all before it have arrived, too
+            _answer(told[0])  # then all before it have arrived, too
+
+
+def _answer(call: Any) -> Any:
+    """Wait for an actor's answer in a thread: in a task's main thread `ray.get` would lend its CPUs to another run."""
+    import ray
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ray.get, call).result()

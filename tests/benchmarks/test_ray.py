@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from benchmarks import ray_executor
+from benchmarks import ray_executor, ray_node
 from benchmarks.cli.app import app
 from benchmarks.config import RunConfig, resolve
 from benchmarks.events import Event
@@ -244,6 +245,36 @@ def test_a_run_whose_command_was_killed_can_be_taken_up(cluster: Any, nodes: lis
     with FileLock(held / ".lock", timeout=60):  # the run has ended, too
         assert json.loads((held / "record.json").read_text())["status"] == "running"
     assert not list(held.glob(".*.part"))
+
+
+def test_a_run_that_waits_for_an_answer_keeps_its_cpus(cluster: Any, nodes: list[Any], folder: Path) -> None:
+    import ray
+
+    class Slow:
+        def answer(self) -> None:
+            while not (folder / "open").exists():
+                time.sleep(0.02)
+
+    def ask(slow: Any) -> None:
+        (folder / "asked").touch()
+        ray_node._answer(slow.answer.remote())
+
+    def answered() -> bool:
+        return (folder / "open").exists()
+
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(nodes[0].node_id, soft=False)
+        asking = ray.remote(scheduling_strategy=here)(ask).remote(ray.remote(num_cpus=0)(Slow).remote())
+        while not (folder / "asked").exists():
+            time.sleep(0.02)
+        next_one = ray.remote(scheduling_strategy=here)(answered).remote()
+        ray.wait([next_one], timeout=4)  # time to begin too early
+        (folder / "open").touch()
+        assert ray.get(next_one)
+        ray.get(asking)
+    finally:
+        ray.shutdown()
 
 
 def test_a_node_that_does_not_see_the_results_is_named(cluster: Any, nodes: list[Any], folder: Path) -> None:

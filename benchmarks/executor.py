@@ -1,26 +1,21 @@
-"""Carries out many runs, some side by side, each in its own process."""
+"""Carries out many runs on this machine, some side by side, each in its own process."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from benchmarks.config import RunConfig
 from benchmarks.events import Event, Listener
+from benchmarks.process import ERROR, INTERRUPTED, Ended, follow, start
 from benchmarks.record import Run, read_run
 from benchmarks.runner import Settings
-from benchmarks.worker import ERROR, INTERRUPTED
 from search_spaces.errors import SupertauError
 
 LAST_LINES = 5
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-"""Tells glibc's allocator, where it is the one, not to give freed memory back to the system between two operations:
-writing to memory that is new takes up to ten times as long."""
 
 
 @dataclass(frozen=True)
@@ -64,45 +59,32 @@ def run_all(
 def _carry_out(config: RunConfig, settings: Settings, listener: Listener, stopping: list[bool]) -> Outcome:
     if stopping:
         return Outcome(config, None, "interrupted", "not begun")
-    job = {"config": config.as_dict(), "settings": {**asdict(settings), "existing": settings.existing.value}}
-    job["settings"]["results"] = str(settings.results)
-    threads = str(settings.threads)
-    # Where the command was started counts for 'module:Class' estimators; threads must be known before torch loads.
-    environment = {
-        **KEEP_MEMORY,
-        **os.environ,
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
-    }
-    environment["PYTHONPATH"] = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.worker"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
-    with ThreadPoolExecutor(1) as reader:  # standard error must be drained meanwhile, or the process may block on it
-        errors = reader.submit(process.stderr.read)
-        process.stdin.write(json.dumps(job))
-        process.stdin.close()
-        last = Event(config.run_id, "start")
-        for line in process.stdout:
-            try:
-                last = Event(**json.loads(line))
-            except (ValueError, TypeError):
-                continue  # something else printed to standard output, a plugin perhaps
-            listener(last)
-        status, printed = process.wait(), errors.result()
+    ended = follow(start(job_of(config, settings), os.getcwd()), config.run_id, listener)
+    return outcome_of(config, settings, ended, listener, stopping=bool(stopping))
+
+
+def job_of(config: RunConfig, settings: Settings) -> dict[str, Any]:
+    """Return what `benchmarks.worker` reads, JSON-ready."""
+    held = {**asdict(settings), "results": str(settings.results), "existing": settings.existing.value}
+    return {"config": config.as_dict(), "settings": held}
+
+
+def outcome_of(config: RunConfig, settings: Settings, ended: Ended, listener: Listener, *, stopping: bool) -> Outcome:
+    """Return how a run ended, from how its process did and the record it left; tell of a process that died.
+
+    stopping: whether the user had asked to stop.
+    """
     held = read_run(settings.results / "runs" / config.run_id)
-    if status == 0 and held is not None:
+    if ended.status == 0 and held is not None:
         error = held.record["error"]
         return Outcome(config, held, str(held.record["status"]), error["message"] if error else "")
-    if status == INTERRUPTED or stopping:
+    if ended.status == INTERRUPTED or stopping:
         return Outcome(config, held, "interrupted")
-    if status == ERROR and last.phase == "error":
-        return Outcome(config, held, "error", last.text)
-    reason = f"killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
-    tail = "\n".join(printed.strip().splitlines()[-LAST_LINES:])
-    message = f"the process {reason} in phase '{last.phase}'; run again to go on. {tail}".strip()
+    if ended.status == ERROR and ended.last.phase == "error":
+        return Outcome(config, held, "error", ended.last.text)
+    killed = ended.status < 0
+    reason = f"killed by signal {-ended.status} (out of memory?)" if killed else f"ended with status {ended.status}"
+    tail = "\n".join(ended.printed.strip().splitlines()[-LAST_LINES:])
+    message = f"the process {reason} in phase '{ended.last.phase}'; run again to go on. {tail}".strip()
     listener(Event(config.run_id, "error", text=message))
     return Outcome(config, held, "error", message)

@@ -54,6 +54,7 @@ class Settings:
 
     results: the folder that records go to. device: 'auto', 'cpu' or 'cuda'. threads: for torch on the CPU, None for
     torch's own choice; a resumed run keeps those it began with. checkpoint_seconds: time between checkpoints.
+    lock_seconds: how long to wait for another process to let go of the run.
     """
 
     results: Path
@@ -61,6 +62,7 @@ class Settings:
     threads: int | None = None
     existing: Existing = Existing.REUSE
     checkpoint_seconds: float = 30.0
+    lock_seconds: float = 0.0
     trust_pickle: bool = False
 
 
@@ -88,7 +90,7 @@ def run(config: RunConfig, settings: Settings, listener: Listener | None = None)
     folder = settings.results / "runs" / config.run_id
     require_writable(folder, BASE_BYTES)
     try:
-        with FileLock(folder / ".lock", timeout=0), stop_on_signal() as stop:
+        with FileLock(folder / ".lock", timeout=settings.lock_seconds), stop_on_signal() as stop:
             if settings.existing is Existing.RESTART:
                 for entry in folder.iterdir():
                     if entry.name != ".lock":

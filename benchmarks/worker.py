@@ -7,33 +7,49 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.config import from_dict
 from benchmarks.events import Event, Interrupted
+from benchmarks.process import ERROR, INTERRUPTED
 from benchmarks.runner import Existing, Settings, run
 from search_spaces.errors import SupertauError
 
-ERROR, INTERRUPTED = 2, 130
-
 
 def tell(event: Event) -> None:
-    """Write one event as a line; raise Interrupted when nobody listens any more.
-
-    The command that started this process was killed then: the run must remain one to take up, not a failed one.
-    """
+    """Write one event as a line; when nobody reads it any more, `stop_when_unheard` sees to that."""
     try:
         print(json.dumps(asdict(event)), flush=True)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what is still to be told, and the flush at exit
-        raise Interrupted from None
+        _tell_nobody()
+
+
+def _tell_nobody() -> None:
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what is still to be told, and the flush at exit
+
+
+def stop_when_unheard() -> None:
+    """Wait until nobody reads standard output any more, then ask the run to save and stop.
+
+    What started this process is gone then, killed or with its node: the run must remain one to take up, not a failed
+    one, and let go of its lock soon. The next event may be minutes away.
+    """
+    reader = select.poll()
+    reader.register(sys.stdout.fileno(), 0)  # that the other end was closed is reported without being asked for
+    reader.poll()
+    _tell_nobody()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> int:
     """Carry out the job and return the exit status: 0 for a record (failed ones too), 2 or 130 otherwise."""
     job = json.load(sys.stdin)
+    threading.Thread(target=stop_when_unheard, daemon=True).start()
     config = from_dict(job["config"])
     settings = job["settings"]
     settings = Settings(

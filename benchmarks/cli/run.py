@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,7 @@ from benchmarks.cli.progress import progress
 from benchmarks.config import RunConfig, resolve
 from benchmarks.executor import Outcome, run_all
 from benchmarks.images import IMAGES
+from benchmarks.ray_executor import run_all_on_ray
 from benchmarks.runner import Existing, Settings, pick_device
 from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError, unknown
@@ -39,7 +41,16 @@ supertau run --estimator spos naswot=1 --seeds 3
 
 supertau run --estimator all --preset smoke
 
+supertau run --estimator spos close --seeds 3 --preset paper --executor ray --gpus 1 --threads 4
+
 The same command again finds finished runs and goes on with unfinished ones."""
+
+
+class Executor(Enum):
+    """Where runs are carried out."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def command(
@@ -79,7 +90,24 @@ def command(
     curve_pool: Annotated[int | None, typer.Option(min=2, help="Architectures scored at each point.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Runs side by side [default: one per core].")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run [default: cores / workers].")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads per run [default: cores / workers; with ray 1], the CPUs asked of Ray."),
+    ] = None,
+    executor: Annotated[
+        Executor,
+        typer.Option(
+            help="local: processes on this machine. ray: a Ray cluster that is already there; the results and the "
+            "folder this is started in must be on storage that its nodes share, and a run whose node is lost goes on "
+            "on another."
+        ),
+    ] = Executor.LOCAL,
+    ray_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the Ray cluster [default: auto, the one this machine is part of].")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs asked of Ray per run; two runs share one with 0.5 [default: 0].")
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away what is there and run again.")] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Read a --truth-path that could run code when loaded.")
@@ -91,7 +119,12 @@ def command(
     """Train and score estimators; resumable, one record per run."""
     get_space(space)
     IMAGES.resolve(images or "digits")
-    pick_device(device)
+    if executor is Executor.LOCAL:
+        if ray_address is not None or gpus is not None:
+            raise SupertauError("--ray-address and --gpus say what to ask of Ray: add --executor ray.")
+        pick_device(device)
+    elif workers is not None:
+        raise SupertauError("--workers is for --executor local: on Ray as many runs go side by side as have room.")
     names = [*estimator, *(more or [])]
     settings = Settings(
         results, device, threads, Existing.RESTART if restart else Existing.REUSE, trust_pickle=trust_pickle
@@ -111,7 +144,10 @@ def command(
             for seed in range(first_seed, first_seed + count)
         ]  # fmt: skip
     with progress(len(configs), quiet=quiet) as listener:
-        outcomes = run_all(configs, settings, listener, workers=workers)
+        if executor is Executor.RAY:
+            outcomes = run_all_on_ray(configs, settings, listener, address=ray_address or "auto", gpus=gpus or 0.0)
+        else:
+            outcomes = run_all(configs, settings, listener, workers=workers)
     finish(outcomes, as_json=as_json, quiet=quiet)
 
 

@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from benchmarks.config import RunConfig
 from benchmarks.events import Event, Listener
 from benchmarks.record import Run, read_run
-from benchmarks.runner import Settings
+from benchmarks.runner import Settings, pick_device
 from benchmarks.worker import ERROR, INTERRUPTED
+from estimators.ranks import require_devices
+from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError
 
 LAST_LINES = 5
@@ -38,19 +40,30 @@ def workers_for(runs: int, wanted: int | None) -> int:
 
 
 def run_all(
-    configs: Sequence[RunConfig], settings: Settings, listener: Listener, *, workers: int | None = None
+    configs: Sequence[RunConfig],
+    settings: Settings,
+    listener: Listener,
+    *,
+    workers: int | None = None,
+    devices: int = 1,
 ) -> list[Outcome]:
     """Carry out runs and return how each ended, in the order given.
 
-    Cores are shared out evenly among the runs that go side by side. Ctrl-C reaches the processes as well: each saves
-    and stops, runs not yet begun are not begun.
+    devices: on how many each supernet is trained, one process each; estimators that train nothing take one. With
+    several, runs go one by one unless workers says otherwise. Cores are shared out evenly among the processes that go
+    side by side. Ctrl-C reaches the processes as well: each run saves and stops, runs not yet begun are not begun.
     """
-    side_by_side = workers_for(len(configs), workers)
+    require_devices(pick_device(settings.device), devices)
+    for config in configs if devices > 1 else ():
+        cls = ESTIMATORS.resolve(config.estimator)
+        if cls.trains and not cls.on_several_devices:
+            raise SupertauError(f"estimator '{config.estimator}' trains on one device only: leave --devices away.")
+    side_by_side = workers_for(len(configs), 1 if workers is None and devices > 1 else workers)
     if settings.threads is None:
-        settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // side_by_side))
+        settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // (side_by_side * devices)))
     stopping: list[bool] = []
     with ThreadPoolExecutor(side_by_side) as pool:
-        futures = [pool.submit(_carry_out, config, settings, listener, stopping) for config in configs]
+        futures = [pool.submit(_carry_out, config, settings, listener, stopping, devices) for config in configs]
         try:
             return [future.result() for future in futures]
         except KeyboardInterrupt:
@@ -58,9 +71,12 @@ def run_all(
             return [future.result() for future in futures]
 
 
-def _carry_out(config: RunConfig, settings: Settings, listener: Listener, stopping: list[bool]) -> Outcome:
+def _carry_out(
+    config: RunConfig, settings: Settings, listener: Listener, stopping: list[bool], devices: int
+) -> Outcome:
     if stopping:
         return Outcome(config, None, "interrupted", "not begun")
+    shared = devices > 1 and ESTIMATORS.resolve(config.estimator).trains
     job = {"config": config.as_dict(), "settings": {**asdict(settings), "existing": settings.existing.value}}
     job["settings"]["results"] = str(settings.results)
     threads = str(settings.threads)
@@ -71,7 +87,7 @@ def _carry_out(config: RunConfig, settings: Settings, listener: Listener, stoppi
     }
     environment["PYTHONPATH"] = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.worker"],
+        [sys.executable, "-m", "benchmarks.worker", *([settings.device, str(devices)] if shared else [])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     assert process.stdin

@@ -39,6 +39,8 @@ supertau run --estimator spos naswot=1 --seeds 3
 
 supertau run --estimator all --preset smoke
 
+supertau run --estimator spos --images cifar10 --preset paper --devices 4
+
 The same command again finds finished runs and goes on with unfinished ones."""
 
 
@@ -78,8 +80,20 @@ def command(
     curve_points: Annotated[int | None, typer.Option(min=0, help="Points of the curve along training.")] = None,
     curve_pool: Annotated[int | None, typer.Option(min=2, help="Architectures scored at each point.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    workers: Annotated[int | None, typer.Option(help="Runs side by side [default: one per core].")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per run [default: cores / workers].")] = None,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Train each supernet on so many devices of this machine; batch_size stays that of all together, and "
+            "scores stay the same but for rounding. Needs supertau[ddp].",
+        ),
+    ] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs side by side [default: one per core; one with several devices].")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads per run and device [default: cores / workers / devices].")
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away what is there and run again.")] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Read a --truth-path that could run code when loaded.")
@@ -111,7 +125,7 @@ def command(
             for seed in range(first_seed, first_seed + count)
         ]  # fmt: skip
     with progress(len(configs), quiet=quiet) as listener:
-        outcomes = run_all(configs, settings, listener, workers=workers)
+        outcomes = run_all(configs, settings, listener, workers=workers, devices=devices)
     finish(outcomes, as_json=as_json, quiet=quiet)
 
 

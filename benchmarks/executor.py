@@ -111,10 +111,10 @@ def _carry_out(
         return Outcome(config, held, str(held.record["status"]), error["message"] if error else "")
     if status == INTERRUPTED or stopping:
         return Outcome(config, held, "interrupted")
-    if status == ERROR and last.phase == "error":
-        return Outcome(config, held, "error", last.text)
-    reason = f"killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
     tail = "\n".join(printed.strip().splitlines()[-LAST_LINES:])
+    if status == ERROR and last.phase == "error":  # why a rank was lost, only that rank can have said
+        return Outcome(config, held, "error", f"{last.text}\n{tail}".strip() if shared else last.text)
+    reason = f"killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
     message = f"the process {reason} in phase '{last.phase}'; run again to go on. {tail}".strip()
     listener(Event(config.run_id, "error", text=message))
     return Outcome(config, held, "error", message)

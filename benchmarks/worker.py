@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.config import from_dict
 from benchmarks.events import Event, Interrupted
 from benchmarks.runner import Existing, Settings, follow, pick_device, run
-from estimators.ranks import ALONE, RankLost, launch
+from estimators.ranks import ALONE, launch
 from search_spaces.errors import SupertauError
 
 ERROR, INTERRUPTED = 2, 130
@@ -52,7 +52,7 @@ def main() -> int:
         try:
             follow(config, settings, ranks)
         except Exception as error:
-            if not isinstance(error, RankLost):
+            if not isinstance(error, SupertauError):  # those the first rank tells as well
                 traceback.print_exc()
             time.sleep(GRACE_SECONDS)
             return ERROR

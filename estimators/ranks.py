@@ -124,8 +124,9 @@ def _reaching_all() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch has nothing finer for a connection that broke
+        reason = str(error).partition(". ")[0]
         raise RankLost(
-            f"another of the run's processes ended (out of memory?): {error}. Run again to go on from the checkpoint."
+            f"another of the run's processes ended (out of memory?): {reason}. Run again to go on from the checkpoint."
         ) from error
 
 

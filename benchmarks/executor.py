@@ -12,7 +12,9 @@ from benchmarks.config import RunConfig
 from benchmarks.events import Event, Listener
 from benchmarks.process import ERROR, INTERRUPTED, Ended, follow, start
 from benchmarks.record import Run, read_run
-from benchmarks.runner import Settings
+from benchmarks.runner import Settings, pick_device
+from estimators.ranks import require_devices
+from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError
 
 LAST_LINES = 5
@@ -36,19 +38,30 @@ def workers_for(runs: int, wanted: int | None) -> int:
 
 
 def run_all(
-    configs: Sequence[RunConfig], settings: Settings, listener: Listener, *, workers: int | None = None
+    configs: Sequence[RunConfig],
+    settings: Settings,
+    listener: Listener,
+    *,
+    workers: int | None = None,
+    devices: int = 1,
 ) -> list[Outcome]:
     """Carry out runs and return how each ended, in the order given.
 
-    Cores are shared out evenly among the runs that go side by side. Ctrl-C reaches the processes as well: each saves
-    and stops, runs not yet begun are not begun.
+    devices: on how many each supernet is trained, one process each; estimators that train nothing take one. With
+    several, runs go one by one unless workers says otherwise. Cores are shared out evenly among the processes that go
+    side by side. Ctrl-C reaches the processes as well: each run saves and stops, runs not yet begun are not begun.
     """
-    side_by_side = workers_for(len(configs), workers)
+    require_devices(pick_device(settings.device), devices)
+    for config in configs if devices > 1 else ():
+        cls = ESTIMATORS.resolve(config.estimator)
+        if cls.trains and not cls.on_several_devices:
+            raise SupertauError(f"estimator '{config.estimator}' trains on one device only: leave --devices away.")
+    side_by_side = workers_for(len(configs), 1 if workers is None and devices > 1 else workers)
     if settings.threads is None:
-        settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // side_by_side))
+        settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // (side_by_side * devices)))
     stopping: list[bool] = []
     with ThreadPoolExecutor(side_by_side) as pool:
-        futures = [pool.submit(_carry_out, config, settings, listener, stopping) for config in configs]
+        futures = [pool.submit(_carry_out, config, settings, listener, stopping, devices) for config in configs]
         try:
             return [future.result() for future in futures]
         except KeyboardInterrupt:
@@ -56,11 +69,15 @@ def run_all(
             return [future.result() for future in futures]
 
 
-def _carry_out(config: RunConfig, settings: Settings, listener: Listener, stopping: list[bool]) -> Outcome:
+def _carry_out(
+    config: RunConfig, settings: Settings, listener: Listener, stopping: list[bool], devices: int
+) -> Outcome:
     if stopping:
         return Outcome(config, None, "interrupted", "not begun")
-    ended = follow(start(job_of(config, settings), os.getcwd()), config.run_id, listener)
-    return outcome_of(config, settings, ended, listener, stopping=bool(stopping))
+    shared = devices > 1 and ESTIMATORS.resolve(config.estimator).trains
+    ranks = (settings.device, str(devices)) if shared else ()
+    ended = follow(start(job_of(config, settings), os.getcwd(), *ranks), config.run_id, listener)
+    return outcome_of(config, settings, ended, listener, stopping=bool(stopping), shared=shared)
 
 
 def job_of(config: RunConfig, settings: Settings) -> dict[str, Any]:
@@ -69,10 +86,12 @@ def job_of(config: RunConfig, settings: Settings) -> dict[str, Any]:
     return {"config": config.as_dict(), "settings": held}
 
 
-def outcome_of(config: RunConfig, settings: Settings, ended: Ended, listener: Listener, *, stopping: bool) -> Outcome:
+def outcome_of(
+    config: RunConfig, settings: Settings, ended: Ended, listener: Listener, *, stopping: bool, shared: bool = False
+) -> Outcome:
     """Return how a run ended, from how its process did and the record it left; tell of a process that died.
 
-    stopping: whether the user had asked to stop.
+    stopping: whether the user had asked to stop. shared: whether it had several ranks.
     """
     held = read_run(settings.results / "runs" / config.run_id)
     if ended.status == 0 and held is not None:
@@ -80,11 +99,11 @@ def outcome_of(config: RunConfig, settings: Settings, ended: Ended, listener: Li
         return Outcome(config, held, str(held.record["status"]), error["message"] if error else "")
     if ended.status == INTERRUPTED or stopping:
         return Outcome(config, held, "interrupted")
-    if ended.status == ERROR and ended.last.phase == "error":
-        return Outcome(config, held, "error", ended.last.text)
+    tail = "\n".join(ended.printed.strip().splitlines()[-LAST_LINES:])
+    if ended.status == ERROR and ended.last.phase == "error":  # why a rank was lost, only that rank can have said
+        return Outcome(config, held, "error", f"{ended.last.text}\n{tail}".strip() if shared else ended.last.text)
     killed = ended.status < 0
     reason = f"killed by signal {-ended.status} (out of memory?)" if killed else f"ended with status {ended.status}"
-    tail = "\n".join(ended.printed.strip().splitlines()[-LAST_LINES:])
     message = f"the process {reason} in phase '{ended.last.phase}'; run again to go on. {tail}".strip()
     listener(Event(config.run_id, "error", text=message))
     return Outcome(config, held, "error", message)

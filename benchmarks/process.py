@@ -27,9 +27,10 @@ class Ended:
     printed: str = ""
 
 
-def start(job: dict[str, Any], where: str) -> subprocess.Popen[str]:
+def start(job: dict[str, Any], where: str, *ranks: str) -> subprocess.Popen[str]:
     """Start `benchmarks.worker` with a job, and return the process, to be handed to `follow`.
 
+    ranks: kind and number of devices, when there are several.
     where: the folder that the command was started in. It counts for relative paths and 'module:Class' estimators.
     """
     threads = str(job["settings"]["threads"])
@@ -40,7 +41,7 @@ def start(job: dict[str, Any], where: str) -> subprocess.Popen[str]:
         "PYTHONPATH": os.pathsep.join([where, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.worker"], cwd=where, env=environment,
+        [sys.executable, "-m", "benchmarks.worker", *ranks], cwd=where, env=environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdin

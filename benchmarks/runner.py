@@ -22,10 +22,12 @@ from benchmarks.files import require_writable, write_atomically
 from benchmarks.images import load_problem_images
 from benchmarks.judge import PART, headline, judge, truth_table
 from benchmarks.record import Run, load_runs, read_run, write_record, write_table
-from benchmarks.stages import Training, score_in_shards
+from benchmarks.stages import Follower, Training, score_along, score_in_shards, take_up
+from estimators.checkpoint import CHECKPOINT
 from estimators.estimator import Budget, Diverged, Estimator
 from estimators.oracle_noise import OracleProblem
 from estimators.problem import Problem
+from estimators.ranks import ALONE, Ranks
 from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError
 from search_spaces.pool import Pool, select
@@ -51,6 +53,8 @@ class RunBusy(SupertauError):
 @dataclass(frozen=True)
 class Settings:
     """How a run is carried out; nothing here changes its scores, apart from rounding by device and threads.
+
+    Neither does the number of devices: it is no part of a run's identity, and a run may be taken up on another number.
 
     results: the folder that records go to. device: 'auto', 'cpu' or 'cuda'. threads: for torch on the CPU, None for
     torch's own choice; a resumed run keeps those it began with. checkpoint_seconds: time between checkpoints.
@@ -79,15 +83,16 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def run(config: RunConfig, settings: Settings, listener: Listener | None = None) -> Run:
+def run(config: RunConfig, settings: Settings, listener: Listener | None = None, ranks: Ranks = ALONE) -> Run:
     """Carry out one run and return its record; a finished one is found again, an unfinished one goes on.
 
     A failure of the method (divergence, an exception in an estimator) becomes a record with status 'failed' and is
-    returned too. Raises SupertauError for what the user must change, RunBusy when another process has the run, and
-    Interrupted when the user stopped it.
+    returned too. Raises SupertauError for what the user must change, RunBusy when another process has the run,
+    Interrupted when the user stopped it, and RankLost when one of several ranks died. Of several ranks the first calls
+    this, and alone reads and writes records; the others call `follow`.
     """
     listener = listener or (lambda event: None)
-    folder = settings.results / "runs" / config.run_id
+    folder = run_folder(config, settings)
     require_writable(folder, BASE_BYTES)
     try:
         with FileLock(folder / ".lock", timeout=settings.lock_seconds), stop_on_signal() as stop:
@@ -95,12 +100,30 @@ def run(config: RunConfig, settings: Settings, listener: Listener | None = None)
                 for entry in folder.iterdir():
                     if entry.name != ".lock":
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            return _locked(config, settings, folder, listener, stop)
+            return _locked(config, settings, folder, listener, stop, ranks)
     except Timeout as error:
         raise RunBusy(f"another process is working on '{folder}'. Wait for it, or choose another --results.") from error
 
 
-def _locked(config: RunConfig, settings: Settings, folder: Path, listener: Listener, stop: StopFlag) -> Run:
+def follow(config: RunConfig, settings: Settings, ranks: Ranks) -> None:
+    """Train and score along with the first rank; it says when to begin, or its end ends this process."""
+    torch.set_num_threads(ranks.tell(0))
+    estimator, space = config.build(), get_space(config.space)
+    problem = make_problem(config, space, ranks.device or pick_device(settings.device), ranks)
+    held = take_up(estimator, problem, run_folder(config, settings) / CHECKPOINT)
+    if held is None or not held["finished"]:
+        estimator.train(Budget(config.passes), Follower(config.curve_points))
+    score_along(estimator)
+
+
+def run_folder(config: RunConfig, settings: Settings) -> Path:
+    """Return where a run keeps what it makes."""
+    return settings.results / "runs" / config.run_id
+
+
+def _locked(
+    config: RunConfig, settings: Settings, folder: Path, listener: Listener, stop: StopFlag, ranks: Ranks
+) -> Run:
     held = read_run(folder)
     if held is not None and held.finished:
         if (held.record["config"]["truth"], held.record["config"]["truth_path"]) != (config.truth, config.truth_path):
@@ -111,7 +134,7 @@ def _locked(config: RunConfig, settings: Settings, folder: Path, listener: Liste
         message = held.record["error"]["message"]
         listener(Event(config.run_id, "failed", text=f"failed before ({message}); --restart runs it again"))
         return held
-    device = pick_device(settings.device)
+    device = ranks.device or pick_device(settings.device)
     threads = held.record["environment"]["threads"] if held is not None else settings.threads
     if threads is not None:
         torch.set_num_threads(threads)
@@ -128,7 +151,7 @@ def _locked(config: RunConfig, settings: Settings, folder: Path, listener: Liste
         "title": estimator.title or config.estimator,
         "source": estimator.source,
         "columns": list(estimator.score_columns()),
-        "environment": environment.describe(device),
+        "environment": environment.describe(device, ranks.size),
         "started": held.record["started"] if held is not None else _now(),
         "finished": None,
         "cost": {},
@@ -137,7 +160,7 @@ def _locked(config: RunConfig, settings: Settings, folder: Path, listener: Liste
         "diagnostics": {},
     }
     try:
-        return _work(config, settings, folder, listener, stop, estimator, device, record)
+        return _work(config, settings, folder, listener, stop, estimator, device, ranks, record)
     except (SupertauError, KeyboardInterrupt, Interrupted) as error:
         if isinstance(error, Diverged):
             return _failed(folder, record, error, listener)
@@ -154,13 +177,15 @@ def _work(
     stop: StopFlag,
     estimator: Estimator,
     device: torch.device,
+    ranks: Ranks,
     record: dict[str, Any],
 ) -> Run:
+    ranks.tell(torch.get_num_threads())
     listener(Event(config.run_id, "load", text="images and ground truth"))
     space = get_space(config.space)
     truths, pool = load_task(space, config, trust_pickle=settings.trust_pickle)
     main = truths[config.truth]
-    problem = make_problem(config, space, device)
+    problem = make_problem(config, space, device, ranks)
     left_out = None
     if estimator.uses_truth:
         problem, pool, left_out = _oracle(problem, pool, main)
@@ -231,7 +256,7 @@ def adopt_training(config: RunConfig, results: Path, checkpoint: Path) -> str | 
     return None
 
 
-def make_problem(config: RunConfig, space: SearchSpace, device: torch.device) -> Problem:
+def make_problem(config: RunConfig, space: SearchSpace, device: torch.device, ranks: Ranks = ALONE) -> Problem:
     """Return the ranking problem of a configuration. The split is the same for every seed: seeds measure training."""
     train, validation = load_problem_images(
         config.images,
@@ -241,7 +266,7 @@ def make_problem(config: RunConfig, space: SearchSpace, device: torch.device) ->
         validation_split=config.validation_split,
     )
     network = train.network(config.channels, config.cells)
-    return Problem(space, network, train.to(device), validation.to(device), config.seed, device)
+    return Problem(space, network, train.to(device), validation.to(device), config.seed, device, ranks)
 
 
 def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> dict[str, GroundTruth | Surrogate]:

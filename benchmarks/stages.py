@@ -54,19 +54,11 @@ class Training(Monitor):
 
     def restore(self, estimator: Estimator, problem: Problem) -> bool:
         """Take up the checkpoint if there is one; return whether training had already come to its end."""
-        if not self.checkpoint.exists():
-            estimator.start(problem)
-            return False
-        held = read_checkpoint(self.checkpoint, problem.device)
-        try:
-            estimator.restore(problem, held["estimator"])
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise DataError(
-                f"checkpoint '{self.checkpoint}' cannot be read ({error}). Remove it to train from the start."
-            ) from error
-        self.seconds, self._curve_seconds = held["seconds"], held["curve_seconds"]
-        self._curve_images = held["curve_images"]
-        return bool(held["finished"])
+        held = take_up(estimator, problem, self.checkpoint)
+        if held is not None:
+            self.seconds, self._curve_seconds = held["seconds"], held["curve_seconds"]
+            self._curve_images = held["curve_images"]
+        return held is not None and bool(held["finished"])
 
     def save(self, estimator: Estimator, *, finished: bool) -> None:
         """Write the checkpoint; it is the old one or the new one, never half of either."""
@@ -89,7 +81,7 @@ class Training(Monitor):
     def after_step(
         self, estimator: Estimator, step: int, total: int, loss: torch.Tensor | float, learning_rate: float
     ) -> None:
-        if self._is_curve_step(step, total):
+        if is_curve_step(step, total, self.curve_points):
             self._watch(estimator, step)
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS or step == total:
@@ -105,14 +97,10 @@ class Training(Monitor):
             self.save(estimator, finished=False)
             self.stop.check()
 
-    def _is_curve_step(self, step: int, total: int) -> bool:
-        points = self.curve_points
-        return points > 0 and step in {round(total * k / points) for k in range(1, points + 1)}
-
     def _watch(self, estimator: Estimator, step: int) -> None:
         """Score the curve's architectures; this must leave no trace in the estimator (the conformance kit checks)."""
         began, before = time.monotonic(), estimator.cost()
-        columns = estimator.score(self.curve)
+        columns = estimator.score(estimator.problem.ranks.tell(self.curve))
         self._curve_seconds += time.monotonic() - began
         self._curve_images += int(estimator.cost()["score_images"] - before["score_images"])
         path = self.folder / "curve" / f"{step:09d}.npz"
@@ -134,6 +122,43 @@ class Training(Monitor):
             "curve_seconds": self._curve_seconds,
             "curve_images": self._curve_images,
         }
+
+
+class Follower(Monitor):
+    """Listens on ranks that follow the first: they save and tell nothing, and score the curve along with it."""
+
+    def __init__(self, curve_points: int) -> None:
+        self.curve_points = curve_points
+
+    def after_step(
+        self, estimator: Estimator, step: int, total: int, loss: torch.Tensor | float, learning_rate: float
+    ) -> None:
+        if is_curve_step(step, total, self.curve_points):
+            estimator.score(estimator.problem.ranks.tell([]))
+
+
+def is_curve_step(step: int, total: int, points: int) -> bool:
+    """Return whether a curve of so many points has one after a step."""
+    return points > 0 and step in {round(total * k / points) for k in range(1, points + 1)}
+
+
+def take_up(estimator: Estimator, problem: Problem, checkpoint: Path) -> dict[str, Any] | None:
+    """Start an estimator, from a checkpoint if there is one; return what that holds, None without one.
+
+    The first rank decides which it is: another may look too late, when there is a newer one.
+    """
+    if not problem.ranks.tell(checkpoint.exists()):
+        estimator.start(problem)
+        return None
+    held = read_checkpoint(checkpoint, problem.device)
+    try:
+        estimator.restore(problem, held["estimator"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise DataError(
+            f"checkpoint '{checkpoint}' cannot be read ({error}). Remove it to train from the start."
+        ) from error
+    held["finished"] = problem.ranks.tell(held["finished"])
+    return held
 
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> None:
@@ -171,7 +196,7 @@ def score_in_shards(
     order = sorted(range(len(architectures)), key=lambda row: estimator.problem.space.order(architectures[row]))
     architectures = [architectures[row] for row in order]
     parts: list[dict[str, Any]] = []
-    began = time.monotonic()
+    began, ranks = time.monotonic(), estimator.problem.ranks
     names = estimator.score_columns()
     for start in range(0, len(architectures), SHARD):
         path = folder / "shards" / f"{start:07d}.npz"
@@ -179,7 +204,7 @@ def score_in_shards(
         content = hashlib.sha256(repr(shard).encode()).hexdigest()  # another version may have cut the pool otherwise
         if not path.exists() or read_npz(path).get("content") != content:
             clock, before = time.monotonic(), estimator.cost()["score_images"]
-            columns = checked(estimator, shard, estimator.score(shard))
+            columns = checked(estimator, shard, estimator.score(ranks.tell(shard)))
             images = estimator.cost()["score_images"] - before
             write_npz(path, {"seconds": time.monotonic() - clock, "images": images, "content": content, **columns})
         parts.append(read_npz(path))
@@ -188,10 +213,17 @@ def score_in_shards(
         listener(Event(run_id, "score", done, len(architectures), f"{speed:.0f} architectures/s"))
         if stop.set and done < len(architectures):
             raise Interrupted
+    ranks.tell([])
     back = np.argsort(order)
     columns = {name: np.concatenate([part[name] for part in parts])[back] for name in names}
     cost = {f"score_{key}": float(sum(float(part[key]) for part in parts)) for key in ("seconds", "images")}
     return columns, cost
+
+
+def score_along(estimator: Estimator) -> None:
+    """Score what the first rank scores in shards, until it has no more."""
+    while shard := estimator.problem.ranks.tell(list[Architecture]()):
+        estimator.score(shard)
 
 
 def checked(

@@ -1,6 +1,7 @@
 """One run in a process of its own: reads a job from standard input, tells its progress line by line as JSON.
 
-A process per run keeps runs apart: one that is killed, or runs out of memory, takes no other with it.
+A process per run keeps runs apart: one that is killed, or runs out of memory, takes no other with it. Called with a
+kind of device and a number, it starts itself once more for each further device.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ import select
 import signal
 import sys
 import threading
+import time
+import traceback
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.config import from_dict
 from benchmarks.events import Event, Interrupted
 from benchmarks.process import ERROR, INTERRUPTED
-from benchmarks.runner import Existing, Settings, run
+from benchmarks.runner import Existing, Settings, follow, pick_device, run
+from estimators.ranks import ALONE, launch
 from search_spaces.errors import SupertauError
+
+GRACE_SECONDS = 10
+"""How long a following rank outlives its own failure. The first one, most likely failing alike, writes a record in that
+time; it is killed when another rank ends badly."""
 
 
 def tell(event: Event) -> None:
@@ -48,15 +57,26 @@ def stop_when_unheard() -> None:
 
 def main() -> int:
     """Carry out the job and return the exit status: 0 for a record (failed ones too), 2 or 130 otherwise."""
-    job = json.load(sys.stdin)
-    threading.Thread(target=stop_when_unheard, daemon=True).start()
+    ranks = launch(pick_device(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 1 else ALONE
+    job: dict[str, Any] = ranks.tell(json.load(sys.stdin) if ranks.rank == 0 else {})
+    if ranks.rank == 0:
+        threading.Thread(target=stop_when_unheard, daemon=True).start()
     config = from_dict(job["config"])
     settings = job["settings"]
     settings = Settings(
         **{**settings, "results": Path(settings["results"]), "existing": Existing(settings["existing"])}
     )
+    if ranks.rank:
+        try:
+            follow(config, settings, ranks)
+        except Exception as error:
+            if not isinstance(error, SupertauError):  # those the first rank tells as well
+                traceback.print_exc()
+            time.sleep(GRACE_SECONDS)
+            return ERROR
+        return 0
     try:
-        run(config, settings, tell)
+        run(config, settings, tell, ranks)
     except Interrupted:
         tell(Event(config.run_id, "interrupted"))
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""Where batch norms take their statistics from while sub-networks are scored, as rules that leave no trace.
+"""Where batch norms take their statistics from, as rules that leave no trace: in scoring, and on several ranks.
 
 A rule stands in for the forward of every batch norm of a supernet for as long as `ruled` lasts. Its input may stack the
 images of several sub-networks along the first axis; each keeps statistics of its own.
@@ -7,13 +7,16 @@ images of several sub-networks along the first axis; each keeps statistics of it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from estimators.ranks import Ranks
 
 
 class Rule(ABC):
@@ -80,6 +83,65 @@ class Recalibrated(Rule):
         return output
 
 
+class WholeBatch(Rule):
+    """Training on several ranks: the statistics of the whole mini-batch, of which each rank has an equal share.
+
+    torch's SyncBatchNorm computes the same, but only on GPUs, for all channels of a norm, and is no ``nn.BatchNorm2d``.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        if not norm.training:
+            return type(norm).forward(norm, states)
+        held_mean, held_variance, weight, bias = _held(norm, states)
+        normalised, mean, variance = _WholeBatchNorm.apply(states, weight, bias, norm.eps, self.ranks)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        if held_mean is not None and held_variance is not None:
+            count = self.ranks.size * states.numel() // states.shape[1]
+            momentum = norm.momentum if norm.momentum is not None else 1 / int(norm.num_batches_tracked or 1)
+            held_mean.lerp_(mean, momentum)
+            held_variance.lerp_(variance * (count / (count - 1)), momentum)
+        return normalised
+
+
+class _WholeBatchNorm(torch.autograd.Function):
+    """Normalise by mean and (biased) variance over the images of all ranks; the gradient goes through both."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float, ranks: Ranks
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        own_variance, own_mean = torch.var_mean(states, (0, 2, 3), correction=0)
+        means, variances = ranks.gather(torch.stack([own_mean, own_variance])[None]).unbind(1)
+        # With equal shares the variance is exactly the mean of the ranks' variances plus the variance of their means.
+        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        ctx.save_for_backward(states, weight, mean, (variance + eps).rsqrt())
+        ctx.ranks, ctx.affine = ranks, bias is not None
+        ctx.mark_non_differentiable(mean, variance)
+        return functional.batch_norm(states, mean, variance, weight, bias, eps=eps), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        states, weight, mean, scale = ctx.saved_tensors
+        gradient = gradients[0]
+        mean, scale = mean.view(-1, 1, 1), scale.view(-1, 1, 1)
+        standard = (states - mean) * scale
+        sums = torch.stack([gradient.sum((0, 2, 3)), (gradient * standard).sum((0, 2, 3))])
+        # A rank's own sums: like every other parameter's gradient, these are averaged by the training loop.
+        of_bias, of_weight = sums.clone() if ctx.affine else (None, None)
+        of_states = None
+        if ctx.needs_input_grad[0]:
+            ctx.ranks.average([sums])
+            even, along = (sums / (states.numel() // states.shape[1])).view(2, -1, 1, 1)
+            of_states = (gradient - even - standard * along) * scale
+            if weight is not None:
+                of_states = of_states * weight.view(-1, 1, 1)
+        return of_states, of_weight, of_bias, None, None
+
+
 def _held(norm: nn.BatchNorm2d, states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     """Return running mean and variance, weight and bias of the channels that the states have.
 
@@ -119,6 +181,15 @@ def ruled(network: nn.Module, rule: Rule) -> Iterator[None]:
     finally:
         for norm in norms:
             del norm.forward
+
+
+@contextmanager
+def whole_batches(networks: Iterable[nn.Module], ranks: Ranks) -> Iterator[None]:
+    """Let the batch norms of networks, in training mode, use the images of all ranks."""
+    with ExitStack() as stack:
+        for network in networks:
+            stack.enter_context(ruled(network, WholeBatch(ranks)))
+        yield
 
 
 @contextmanager

@@ -169,6 +169,7 @@ class CLOSE(OneShot):
     Config = CLOSEConfig
     title = "CLOSE"
     source = "Zhou et al., ECCV 2022, arXiv:2207.07868"
+    on_several_devices = True
     scoring_settings = (*SCORING_SETTINGS, "assignment")
     presets = one_shot_presets(
         standard=SAME_AS_SPOS,
@@ -207,7 +208,7 @@ class CLOSE(OneShot):
                 blocks=len(c.starts),
                 level=1 if self._splits_at_first(problem) else c.starts.count(0.0),
                 affine=c.affine,
-                dropout=SeededDropout(c.dropout, self.noise),
+                dropout=SeededDropout(c.dropout, self.noise, (problem.ranks.rank, problem.ranks.size)),
                 plain=c.mode == "reference" and not problem.space.chain,  # where nothing is learned, nothing is mixed
             ).to(problem.device)
 
@@ -274,7 +275,7 @@ class CLOSE(OneShot):
         architecture = self.sampler()
         logits = self.supernet(self.inputs(images), architecture)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        self.epoch_loss = self.epoch_loss + loss.detach()
+        self.epoch_loss = self.epoch_loss + self.problem.ranks.mean(loss)
         if self.supernet.level > 1 and self.supernet.picks is not None:
             for block, exists in zip(self.supernet.picks, self._existing(architecture), strict=True):
                 self.epoch_usage[block] += exists

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from estimators.problem import Problem
 from search_spaces.errors import SupertauError, unknown
@@ -72,6 +73,8 @@ class Estimator(ABC):
     """Whether `fit` uses the budget; a free baseline does not."""
     deterministic: ClassVar[bool] = False
     """Whether the seed makes no difference (parameter count): one run is enough."""
+    on_several_devices: ClassVar[bool] = False
+    """Whether `train` computes the same on several ranks (see estimators/ranks.py) as on one, rounding apart."""
     uses_truth: ClassVar[bool] = False
     """Only the noise ceiling: its Problem carries one ground-truth trial, and it is judged by the others."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -131,6 +134,10 @@ class Estimator(ABC):
 
     def train(self, budget: Budget, monitor: Monitor) -> None:  # noqa: B027 - a free baseline has nothing to train
         """Train from the present state to the end of the budget, calling monitor.after_step after each step."""
+
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Return the networks whose batch norms see mini-batches in training: on several ranks, whole ones."""
+        return ()
 
     @abstractmethod
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:

@@ -223,6 +223,7 @@ class NAOV2(OneShot):
     Config = NAOV2Config
     title = "NAO-V2"
     source = "Luo et al., arXiv:1909.10815"
+    on_several_devices = True
     scoring_settings = ()  # the loop scores pools on its way: how it does so changes what is trained
     presets = one_shot_presets(
         quick={
@@ -388,7 +389,8 @@ class NAOV2(OneShot):
             present = set(self.pool)
             kept = [a for a in best_first if a in present][: len(self.pool) - c.new_architectures]
         self.evaluations[-1].update(generated=len(new), topped_up=len(random), eta=eta)
-        return [*new, *random, *kept]
+        # Every rank trains the predictor, which need not come out the same to the last bit on another device.
+        return self.problem.ranks.tell([*new, *random, *kept])
 
     # --- scores -----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from estimators.augment import augment, normalise
 from estimators.estimator import Budget, Estimator, Floats, Monitor
@@ -118,16 +119,19 @@ class OneShot(Estimator):
         with seeded_weights(problem.seed):
             return problem.space.supernet(problem.network, affine=self.config.affine).to(problem.device)
 
+    def networks(self) -> tuple[nn.Module, ...]:
+        return (self.supernet,)
+
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the loss of one mini-batch: images (B, C, S, S) uint8, labels (B,)."""
+        """Return the loss of one mini-batch, or of this rank's share: see `estimators.train.Objective`."""
         raise NotImplementedError
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images as the supernet takes them in training: augmented and normalised."""
+        """Return this rank's share of images as the supernet takes them in training: augmented and normalised."""
         train = self.problem.train
         if self.config.augment:
             images = augment(images, train.augmentation, self.augmentation, train.mean)
-        return normalise(images, train.mean, train.std)
+        return normalise(self.problem.ranks.share(images), train.mean, train.std)
 
     def train(self, budget: Budget, monitor: Monitor) -> None:
         self.supernet.train()

@@ -9,7 +9,8 @@
 
 Embeddings are the unit-length outputs of a projector on the features that enter the supernet's classifier. Labels enter
 in the probe only. The mechanics are those of the released code, the sizes are scaled to small images, with the reason
-beside each field. ShuffleBN is left out: on one device, permuting a batch changes none of its statistics.
+beside each field. ShuffleBN is left out: batch norms see the whole batch, and permuting it changes none of its
+statistics.
 """
 
 from __future__ import annotations
@@ -186,8 +187,9 @@ class LinearProbe:
         with torch.no_grad():
             features = self.supernet.features(self.inputs(images), self.sampler())
         smoothing = self.config.label_smoothing
-        losses = [functional.cross_entropy(head(features), labels, label_smoothing=smoothing) for head in self.heads]
-        return torch.stack(losses).double().nan_to_num(0, 0, 0).sum()
+        each = [functional.cross_entropy(head(features), labels, label_smoothing=smoothing) for head in self.heads]
+        losses = torch.stack(each).double()
+        return losses.where(self.problem.ranks.mean(losses).isfinite(), 0).sum()
 
     def choose(self) -> None:
         """Make the candidate with the best mean accuracy over some random architectures the supernet's classifier."""
@@ -257,6 +259,7 @@ class PiNAS(OneShot):
     Config = PiNASConfig
     title = "Pi-NAS"
     source = "Peng et al., ICCV 2021, arXiv:2108.09671"
+    on_several_devices = True
     presets = one_shot_presets(
         # Ours, chosen by the contrastive loss on digits: with the defaults' views it ends at that of chance (a fifth of
         # 8x8 pixels shows no digit, and brightness tells grey images apart better than their shape), with these below
@@ -319,6 +322,9 @@ class PiNAS(OneShot):
         self._loss = self._similarity = torch.zeros((), device=problem.device)
         self.probe = LinearProbe(problem, c, self.supernet, self.scoring(), self.cropped, initial)
 
+    def networks(self) -> tuple[nn.Module, ...]:
+        return self.supernet, self.teacher
+
     def steps(self, passes: int) -> tuple[int, int]:
         """Return how many steps of contrastive training and of the probe fit into a number of passes."""
         contrastive = int(3 * passes * (1 - self.config.probe_share)) // (STEP * self.config.batch_size)
@@ -342,12 +348,13 @@ class PiNAS(OneShot):
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of two disjoint paths, the teacher and the queue moved on."""
         one, two = self.problem.space.disjoint_pair(self.pairs)
-        v1, v2, v3, v4 = self.views(images, self.augmentation)
+        ranks = self.problem.ranks
+        v1, v2, v3, v4 = map(ranks.share, self.views(images, self.augmentation))
         features_one, query_one, key_one = self.run_path(one, v1, v2)
         features_two, query_two, key_two = self.run_path(two, v3, v4)
-        loss, self._similarity = self.contrast((query_one, query_two), (key_one, key_two))
-        self._loss = loss.detach()
-        self.enqueue((key_one + key_two) / 2)
+        loss, similarity = self.contrast((query_one, query_two), (key_one, key_two))
+        self._loss, self._similarity = ranks.mean(torch.stack([loss, similarity]))
+        self.enqueue(ranks.gather((key_one + key_two) / 2))
         if self.config.supervised:
             loss = 0.5 * loss
             for features in (features_one, features_two):
@@ -424,7 +431,7 @@ class PiNAS(OneShot):
         c, train = self.config, self.problem.train
         if c.augment:
             images = distort(images, Distortion((c.crop, 1.0), train.augmentation.flip), self.augmentation)
-        return normalise(images, train.mean, train.std)
+        return normalise(self.problem.ranks.share(images), train.mean, train.std)
 
     # --- scores -----------------------------------------------------------------------------------------------------
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from estimators.ranks import ALONE, Ranks
 from search_spaces.errors import SupertauError
 from search_spaces.space import NetworkConfig, SearchSpace
 
@@ -79,7 +80,8 @@ class Problem:
     """A ranking problem as an estimator sees it.
 
     train: for gradients and for recalibrating batch norms; validation: for scoring only; network: size of the
-    supernet; device: where everything runs; seed: source of every random number of the run.
+    supernet; device: where everything runs; seed: source of every random number of the run; ranks: this process among
+    those that train together, each on a device of its own.
     """
 
     space: SearchSpace
@@ -88,3 +90,4 @@ class Problem:
     validation: ImageSet
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    ranks: Ranks = ALONE

@@ -77,7 +77,10 @@ def even_batches(images: ImageSet, count: int, batch_size: int) -> tuple[list[to
 
 
 class PathScorer:
-    """Scores sub-networks of one supernet; the same images and, per mode, the same statistics rule for all."""
+    """Scores sub-networks of one supernet; the same images and, per mode, the same statistics rule for all.
+
+    On several ranks each scores some of the sub-networks, and all ranks learn all scores.
+    """
 
     def __init__(self, supernet: Supernet, problem: Problem, scoring: Scoring) -> None:
         count = len(problem.validation) if scoring.images is None else scoring.images
@@ -87,13 +90,14 @@ class PathScorer:
         for name, wanted, held in needed:
             if not 0 < wanted <= held:
                 raise SupertauError(f"{name}: {wanted} asked for, {held} available.")
-        self.supernet, self.scoring, self.images_scored = supernet, scoring, 0
+        self.supernet, self.scoring, self.images_scored, self.ranks = supernet, scoring, 0, problem.ranks
         self.order = problem.space.order
         self.batches, self.labels = even_batches(problem.validation, count, scoring.batch_size)
         self.calibration: list[torch.Tensor] = []
         if "recalibrated" in scoring.bn:
             self.calibration, _ = even_batches(problem.train, scoring.calibration_images, scoring.calibration_batch)
         self._count = count
+        self._images_each = count * len(scoring.bn) + scoring.calibration_images * scoring.bn.count("recalibrated")
         largest = max(len(images) for images in (*self.batches, *self.calibration))
         stem = largest * problem.network.channels * problem.network.image_size**2 * 4
         self.group = max(1, min(GROUP, GROUP_BYTES // stem))
@@ -108,14 +112,17 @@ class PathScorer:
         order = sorted(first.values(), key=lambda row: self.order(architectures[row]))
         device = self.batches[0].device
         columns = {name: torch.zeros(len(architectures), device=device) for name in self.scoring.columns()}
+        starts = range(0, len(order), self.group)
         with torch.inference_mode(), evaluating(self.supernet):
-            for start in range(0, len(order), self.group):
+            for start in starts[self.ranks.rank :: self.ranks.size]:
                 rows = order[start : start + self.group]
                 group = [architectures[row] for row in rows]
                 for mode in self.scoring.bn:
                     accuracy, neg_loss = self._score_group(group, mode)
                     columns[f"accuracy@{mode}"][rows] = accuracy
                     columns[f"neg_loss@{mode}"][rows] = neg_loss
+        self.images_scored += len(architectures) * self._images_each
+        self.ranks.sum(columns.values())  # of zeros and the one rank's value that has a row
         return {name: np.asarray(values[same].cpu().double().numpy()) for name, values in columns.items()}
 
     def _score_group(self, group: Sequence[Architecture], mode: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,7 +133,6 @@ class PathScorer:
                 for images in self.calibration:
                     rule.next_batch(len(images), collecting=True)
                     self.supernet.forward_many(images, group)
-            self.images_scored += self.scoring.calibration_images * len(group)
         else:
             rule = Inherited() if mode == "inherited" else BatchStatistics()
         accuracy = torch.zeros(len(group), device=self.batches[0].device)
@@ -141,5 +147,4 @@ class PathScorer:
                 chosen = functional.log_softmax(logits, 2).gather(2, labels.expand(len(group), -1)[..., None])
                 neg_loss += chosen.sum((1, 2))
                 accuracy += (logits.argmax(2) == labels).sum(1)
-        self.images_scored += self._count * len(group)
         return accuracy.mul_(100 / self._count), neg_loss.div_(self._count)

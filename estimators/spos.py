@@ -35,6 +35,7 @@ class SPOS(OneShot):
     Config = SPOSConfig
     title = "SPOS"
     source = "Guo et al., ECCV 2020, arXiv:1904.00420"
+    on_several_devices = True
     presets = one_shot_presets(
         quick={"learning_rate": 0.1},  # ours, picked on tau of two seeds on digits: a choice made with truth in hand
         **PUBLISHED_RECIPES,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from estimators.batch_norm import whole_batches
 from estimators.estimator import Diverged, Monitor
 from estimators.generators import torch_stream
 from search_spaces.errors import SupertauError
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from estimators.problem import Problem
 
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From raw images (B, C, S, S) uint8 and labels (B,) to a scalar loss."""
+"""From raw images (B, C, S, S) uint8 and labels (B,) to a scalar loss.
+
+On several ranks the images are the whole mini-batch and the labels this rank's share (B / ranks,): it is for the
+objective to augment all images, so that every rank draws the same random numbers, and then to take its share.
+"""
 
 CHECK_EVERY = 50
 """Steps between looks at the loss on a device where looking means waiting for it."""
@@ -84,7 +89,8 @@ class TrainingLoop:
     """Draws batches, runs an objective, steps the optimiser, reports.
 
     Only parameters that the objective used receive a gradient; the others have none (not zero), so neither weight
-    decay nor momentum moves them.
+    decay nor momentum moves them. On several ranks gradients and loss are means over the ranks, and batch norms use the
+    whole mini-batch: all ranks take the step that one would.
 
     parameters: what SGD updates, as torch.optim.SGD takes it: parameters, or groups whose option `scale` multiplies
     the learning rate. companions: optimisers of other parameters, zeroed and stepped along with SGD, their learning
@@ -107,6 +113,7 @@ class TrainingLoop:
     ) -> None:
         self.problem, self.objective, self.optimisation = problem, objective, optimisation
         self.passes_per_image, self.before_step = passes_per_image, before_step
+        problem.ranks.require_divides(optimisation.batch_size)
         self.schedule: Callable[[int, int], float] = optimisation.rate
         self.batches = Batches(len(problem.train), optimisation.batch_size, torch_stream(problem.seed, purpose))
         self.optimiser = torch.optim.SGD(
@@ -156,7 +163,8 @@ class TrainingLoop:
         estimator, monitor: whose training it is and who hears of it; neither for a network on its own. before, overall:
         steps of earlier loops and of all loops, for the report when this is one of several.
         """
-        images, labels = self.problem.train.images, self.problem.train.labels
+        images, labels, ranks = self.problem.train.images, self.problem.train.labels, self.problem.ranks
+        networks = estimator.networks() if estimator is not None and ranks.size > 1 else ()
         watch_each = images.device.type == "cpu"
         while self.step < total:
             if self.before_step is not None:
@@ -168,8 +176,12 @@ class TrainingLoop:
             if self.step % self.optimisation.accumulate == 0:
                 for optimiser in (self.optimiser, *self.companions):
                     optimiser.zero_grad(set_to_none=True)
-            loss = self.objective(images[rows], labels[rows])
+            with whole_batches(networks, ranks):
+                loss = self.objective(images[rows], labels[ranks.share(rows)])
             loss.backward()
+            if ranks.size > 1:  # what was summed before is the same on all ranks: of that the mean changes nothing
+                loss = loss.detach()
+                ranks.average([loss, *(p.grad for p in self.parameters if p.grad is not None)])
             self.step += 1
             if self.step % self.optimisation.accumulate == 0:
                 self._update()
@@ -181,6 +193,7 @@ class TrainingLoop:
                 monitor.after_step(
                     cast("Estimator", estimator), before + self.step, overall or total, loss.detach(), rate
                 )
+        ranks.require_equal(self.parameters)
 
     def _update(self) -> None:
         parameters = self.parameters

@@ -66,17 +66,22 @@ def inherit(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], wit: WIT) -> Non
 
 
 class SeededDropout(nn.Module):
-    """Dropout that draws from a generator of its own, so that a run can be repeated and taken up again."""
+    """Dropout that draws from a generator of its own, so that a run can be repeated and taken up again.
 
-    def __init__(self, probability: float, generator: torch.Generator) -> None:
+    share: (k, n) when the values are the k-th of n equal parts of a batch; the draw is then the whole batch's.
+    """
+
+    def __init__(self, probability: float, generator: torch.Generator, share: tuple[int, int] = (0, 1)) -> None:
         super().__init__()
-        self.probability, self.generator = probability, generator
+        self.probability, self.generator, self.share = probability, generator, share
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         if not self.training or not self.probability:
             return values
-        kept = torch.rand(values.shape, generator=self.generator, device=values.device) >= self.probability
-        return values * kept / (1 - self.probability)
+        part, parts = self.share
+        shape = (parts * len(values), *values.shape[1:])
+        drawn = torch.rand(shape, generator=self.generator, device=values.device).chunk(parts)[part]
+        return values * (drawn >= self.probability) / (1 - self.probability)
 
 
 @dataclass

@@ -43,6 +43,8 @@ supertau run --estimator all --preset smoke
 
 supertau run --estimator spos close --seeds 3 --preset paper --executor ray --gpus 1 --threads 4
 
+supertau run --estimator spos --images cifar10 --preset paper --devices 4
+
 The same command again finds finished runs and goes on with unfinished ones."""
 
 
@@ -89,10 +91,24 @@ def command(
     curve_points: Annotated[int | None, typer.Option(min=0, help="Points of the curve along training.")] = None,
     curve_pool: Annotated[int | None, typer.Option(min=2, help="Architectures scored at each point.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    workers: Annotated[int | None, typer.Option(help="Runs side by side [default: one per core].")] = None,
+    devices: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Train each supernet on so many devices of this machine; batch_size stays that of all together, and "
+            "scores stay the same but for rounding. Needs supertau[ddp].",
+        ),
+    ] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs side by side [default: one per core; one with several devices].")
+    ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads per run [default: cores / workers; with ray 1], the CPUs asked of Ray."),
+        typer.Option(
+            min=1,
+            help="CPU threads per run and device [default: cores / workers / devices; with ray 1], the CPUs asked of "
+            "Ray.",
+        ),
     ] = None,
     executor: Annotated[
         Executor,
@@ -123,6 +139,8 @@ def command(
         if ray_address is not None or gpus is not None:
             raise SupertauError("--ray-address and --gpus say what to ask of Ray: add --executor ray.")
         pick_device(device)
+    elif devices > 1:
+        raise SupertauError("--devices is for --executor local: on Ray each run has the GPUs of --gpus, and uses one.")
     elif workers is not None:
         raise SupertauError("--workers is for --executor local: on Ray as many runs go side by side as have room.")
     names = [*estimator, *(more or [])]
@@ -147,7 +165,7 @@ def command(
         if executor is Executor.RAY:
             outcomes = run_all_on_ray(configs, settings, listener, address=ray_address or "auto", gpus=gpus or 0.0)
         else:
-            outcomes = run_all(configs, settings, listener, workers=workers)
+            outcomes = run_all(configs, settings, listener, workers=workers, devices=devices)
     finish(outcomes, as_json=as_json, quiet=quiet)
 
 

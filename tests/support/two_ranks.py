@@ -1,0 +1,152 @@
+"""Trainings that one process and two ranks must end alike. As a script: ``two_ranks.py FOLDER`` runs them on two ranks.
+
+Each rank writes <case>-<rank>.pt into the folder: scores, the state at the end and the one in the middle.
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from estimators import augment, one_shot, pinas, scoring
+from estimators import train as training
+from estimators.estimator import Budget, Monitor
+from estimators.problem import Augmentation, ImageSet, Problem
+from estimators.ranks import ALONE, launch
+from estimators.registry import ESTIMATORS
+from search_spaces.errors import SupertauError
+from search_spaces.nasbench201 import NASBench201
+from search_spaces.nds.space import NDSResNet
+from search_spaces.space import NetworkConfig
+
+
+class Shallow(NDSResNet):
+    """NDS-ResNet with grids short enough for a test: batch norms that run with part of their channels."""
+
+    name = "shallow"
+    grids = {"w": (16, 32), "d": (1, 2)}  # noqa: RUF012
+
+
+BN = {"bn": ["recalibrated", "batch"]}
+PASSES = 192
+"""12 steps of SPOS."""
+CASES = {
+    "spos": ("spos", {}, PASSES),
+    "sliced": ("spos", {"affine": True}, PASSES),
+    "code": ("shifting", {}, PASSES),
+    "paper": ("shifting", {"mode": "paper", "steps_per_candidate": 3}, PASSES),
+    "pinas": ("pinas", {"supervised": True, "probe_share": 0.1}, 3 * PASSES),
+    "naov2": ("naov2", {"rounds": 1, "bn": ["batch"]}, PASSES),
+    "close": ("close", {"dropout": 0.3, "activations": [0.0, 0.2, 0.5]}, 2 * PASSES),
+    "reference": ("close", {"mode": "reference", "dropout": 0.3, "plateau_patience": 0}, 2 * PASSES),
+}
+
+
+def images(rows, seed):
+    """Return images whose brightness tells the class, under noise."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(rows) % 10
+    pixels = 20 * labels[:, None, None, None] + torch.randint(56, (rows, 1, 8, 8), generator=generator)
+    return ImageSet("stripes", pixels.to(torch.uint8), labels, 10, (0.4,), (0.25,), Augmentation(crop=1, flip=True))
+
+
+def problem(case, ranks=ALONE):
+    space = Shallow() if case == "sliced" else NASBench201()
+    size = NetworkConfig(channels=4, cells=1, image_size=8, classes=10, image_channels=1)
+    return Problem(space, size, images(96, 0), images(64, 1), 3, ranks=ranks)
+
+
+def make(case):
+    name, changes, _ = CASES[case]
+    values = {"batch_size": 16, "learning_rate": 0.1, **BN, **changes}
+    if name == "pinas":
+        values["learning_rate"] = 0.03
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return ESTIMATORS.get(name).configured("smoke", lists)
+
+
+@contextlib.contextmanager
+def default(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def double_precision():
+    """Let networks compute in double precision: in single, rounding grows in some trainings until it tells nothing."""
+
+    def normalise(*arguments):
+        return augment.normalise(*arguments).double()
+
+    def distort(*arguments):  # the views are made in single precision
+        with default(torch.float32):
+            return augment.distort(*arguments)
+
+    with default(torch.float64), pytest.MonkeyPatch.context() as patch:
+        for module in (one_shot, pinas, scoring):
+            patch.setattr(module, "normalise", normalise)
+        patch.setattr(pinas, "distort", distort)
+        yield
+
+
+class Halfway(Monitor):
+    """Keeps the state in the middle of training."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def after_step(self, estimator, step, total, loss, learning_rate):
+        if step == total // 2:
+            torch.save(estimator.state_dict(), self.path)
+
+
+def train(case, folder, ranks=ALONE, start=None):
+    """Train a case, from a state if there is one, and return scores and states."""
+    estimator, held = make(case), problem(case, ranks)
+    budget, halfway = Budget(CASES[case][2]), folder / f"half-{case}-{ranks.rank}-{ranks.size}.pt"
+    if start is None:
+        estimator.fit(held, budget, Halfway(halfway))
+    else:
+        estimator.restore(held, start)
+        estimator.train(budget, Monitor())
+    state = estimator.state_dict()
+    rng = np.random.default_rng(0)
+    pool = [held.space.sample(rng) for _ in range(70)]  # more than two groups of a scorer
+    scores = {name: torch.from_numpy(values) for name, values in estimator.score(pool).items()}
+    found = {"state": state, "scores": scores, "cost": estimator.cost()}
+    return found if start is not None else {**found, "half": torch.load(halfway, weights_only=True)}
+
+
+def main():
+    folder, ranks = Path(sys.argv[1]), launch(torch.device("cpu"), 2)
+    torch.set_num_threads(1)
+
+    def keep(name, value):
+        torch.save(value, folder / f"{name}-{ranks.rank}.pt")
+
+    for case in CASES:
+        keep(case, train(case, folder, ranks))
+    (own := folder / str(ranks.rank)).mkdir()
+    alone = train("spos", own)
+    keep("taken_up", train("spos", folder, ranks, alone["half"]))
+    # What must go wrong: each rank with statistics of its own, and each with gradients of its own.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "whole_batches", lambda networks, ranks: contextlib.nullcontext())
+        keep("own_statistics", train("spos", folder, ranks))
+    ranks.average = lambda tensors: None
+    try:
+        train("spos", folder, ranks)
+    except SupertauError as error:
+        keep("own_gradients", str(error))
+
+
+if __name__ == "__main__":
+    with double_precision():
+        main()

@@ -125,11 +125,14 @@ class TrainingLoop:
             fused=True,
         )
         self.companions = list(companions)
-        optimisers = (self.optimiser, *self.companions)
-        self.parameters = [p for o in optimisers for group in o.param_groups for p in group["params"]]
-        """Everything that steps update."""
         self.step = 0
         self._begin_momentum()
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Everything that steps update; a method may exchange the optimiser's parameters on its way."""
+        optimisers = (self.optimiser, *self.companions)
+        return [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
 
     def _begin_momentum(self) -> None:
         """Give every parameter that has none a momentum of zero.

@@ -19,7 +19,7 @@ from estimators.ranks import ALONE, Ranks, require_devices
 from estimators.train import Optimisation, TrainingLoop
 from search_spaces.errors import SupertauError
 from search_spaces.glow import SeededDropout
-from search_spaces.nds.network import LeadingBatchNorm2d
+from search_spaces.layers import BatchNorm2d
 
 FABRIC = importlib.util.find_spec("lightning_fabric") is not None
 needs_fabric = pytest.mark.skipif(not FABRIC, reason="lightning-fabric is not installed (extra 'ddp')")
@@ -110,7 +110,7 @@ def test_ranks_that_come_apart_are_an_error(ended):
 @pytest.mark.parametrize("channels", [5, 3])
 @pytest.mark.parametrize("options", [{}, {"affine": False}, {"momentum": 0.3, "eps": 0.1}])
 def test_statistics_and_gradients_of_one_rank_are_those_of_torch(channels, options):
-    norm, other = (LeadingBatchNorm2d(5, **options).double() for _ in range(2))
+    norm, other = (BatchNorm2d(5, **options).double() for _ in range(2))
     for held in (norm, other) if norm.affine else ():
         nn.init.constant_(held.weight, 1.5)
         nn.init.constant_(held.bias, 0.2)

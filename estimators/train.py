@@ -126,22 +126,12 @@ class TrainingLoop:
         )
         self.companions = list(companions)
         self.step = 0
-        self._begin_momentum()
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that steps update; a method may exchange the optimiser's parameters on its way."""
         optimisers = (self.optimiser, *self.companions)
         return [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
-
-    def _begin_momentum(self) -> None:
-        """Give every parameter that has none a momentum of zero.
-
-        It is what the first gradient of a parameter is added to in effect; the fused update wants it to be there.
-        """
-        for group in self.optimiser.param_groups:
-            for parameter in group["params"] if group["momentum"] else ():
-                self.optimiser.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
     @property
     def images_seen(self) -> int:
@@ -207,14 +197,24 @@ class TrainingLoop:
         if self.optimisation.clip:
             used = [p for p in parameters if p.grad is not None]
             torch.nn.utils.clip_grad_norm_(used, self.optimisation.clip * self.optimisation.accumulate, foreach=True)
+        self._begin_momentum()
         for optimiser in (self.optimiser, *self.companions):
             optimiser.step()
+
+    def _begin_momentum(self) -> None:
+        """Give parameters with their first gradient a momentum of zero, which the fused update wants to be there.
+
+        In effect it is what torch does: momentum begins as the first gradient.
+        """
+        for group in self.optimiser.param_groups:
+            for parameter in group["params"] if group["momentum"] else ():
+                if parameter.grad is not None and "momentum_buffer" not in self.optimiser.state[parameter]:
+                    self.optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def restart_optimiser(self) -> None:
         """Forget the momentum of everything that is updated."""
         for optimiser in (self.optimiser, *self.companions):
             optimiser.state.clear()
-        self._begin_momentum()
 
     def state_dict(self) -> dict[str, Any]:
         """Return step, order of batches, optimisers and a half-summed gradient (parameters belong to the caller)."""
@@ -234,7 +234,6 @@ class TrainingLoop:
         self.optimiser.load_state_dict(state["optimiser"])
         for optimiser, held in zip(self.companions, state["companions"], strict=True):
             optimiser.load_state_dict(held)
-        self._begin_momentum()
         if state["gradients"]:
             for parameter, gradient in zip(self.parameters, state["gradients"], strict=True):
                 parameter.grad = gradient

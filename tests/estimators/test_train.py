@@ -404,14 +404,13 @@ def test_a_zero_gradient_is_left_out_when_asked():
         settings = optimisation(skip_zero_gradients=skip, momentum=0.9, weight_decay=0.5, clip=0.0)
         loop = TrainingLoop([used, idle], small(), lambda *_: used.sum() + 0 * idle.sum(), settings)
         loop.run(None, 2, Monitor())
-        return idle.detach(), loop.optimiser.state[idle]["momentum_buffer"]
+        return idle.detach(), loop.optimiser.state
 
-    moved, momentum = decayed(False)
+    moved, _ = decayed(False)
     assert (moved < 1).all()
-    assert momentum.all()
-    kept, momentum = decayed(True)
+    kept, state = decayed(True)
     assert torch.equal(kept, torch.ones(2))
-    assert not momentum.any()
+    assert len(state) == 1
 
 
 def test_passes_count_what_a_step_costs():
@@ -498,4 +497,4 @@ def test_restarting_the_optimiser_forgets_momentum():
     loop = TrainingLoop(model.parameters(), small(), model.loss, FULL)
     loop.run(None, 2, Monitor())
     loop.restart_optimiser()
-    assert not any(held["momentum_buffer"].any() for held in loop.optimiser.state.values())
+    assert not loop.optimiser.state

@@ -17,6 +17,7 @@ from estimators.generators import seeded_weights, torch_stream
 from estimators.problem import ImageSet, Problem
 from estimators.train import Optimisation, TrainingLoop
 from search_spaces.errors import unknown
+from search_spaces.layers import torchs_own
 from search_spaces.space import Architecture, SearchSpace
 
 EVALUATED = 512
@@ -112,11 +113,12 @@ def train_alone(space: SearchSpace, architecture: Architecture, recipe: Recipe, 
         recipe.batch_size, recipe.learning_rate, 0.0, recipe.momentum, True, recipe.weight_decay, recipe.clip
     )
     loop = TrainingLoop(network.parameters(), Problem(space, size, train, validation, seed), objective, optimisation)
-    try:
-        loop.run(None, recipe.epochs * (len(train) // recipe.batch_size))
-    except Diverged as error:
-        return Trained(100 / train.classes, time.monotonic() - began, str(error))
-    return Trained(accuracy(network, validation), time.monotonic() - began)
+    with torchs_own():  # the packaged tables were made so, and anyone may check them
+        try:
+            loop.run(None, recipe.epochs * (len(train) // recipe.batch_size))
+        except Diverged as error:
+            return Trained(100 / train.classes, time.monotonic() - began, str(error))
+        return Trained(accuracy(network, validation), time.monotonic() - began)
 
 
 def accuracy(network: torch.nn.Module, images: ImageSet) -> float:

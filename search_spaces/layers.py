@@ -6,6 +6,8 @@ other devices, other layouts of memory. Figures: docs/performance.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,10 +24,32 @@ LARGE = 2**16
 """Numbers from which a batch norm is worth the fixed cost of several operations instead of one."""
 
 
+_plain = False
+
+
+@contextmanager
+def torchs_own() -> Iterator[None]:
+    """Let these layers do what torch's do to the last bit while the block runs.
+
+    Rounding decides where a long training ends: tables of ground truth that were made so stay reproducible.
+    """
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
 def interleaved(states: torch.Tensor) -> bool:
-    """Return whether states (B, C, H, W) are on the CPU, in memory as (B, H, W, C), in single or double precision."""
-    plain = states.device.type == "cpu" and states.dtype in (torch.float32, torch.float64)
-    return plain and states.is_contiguous(memory_format=torch.channels_last)
+    """Return whether states (B, C, H, W) are on the CPU, in memory as (B, H, W, C), in single or double precision.
+
+    Inside `torchs_own` none are.
+    """
+    if _plain:
+        return False
+    exact = states.device.type == "cpu" and states.dtype in (torch.float32, torch.float64)
+    return exact and states.is_contiguous(memory_format=torch.channels_last)
 
 
 def batch_norm(
@@ -74,7 +98,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 def pointwise(states: torch.Tensor, weight: torch.Tensor, stride: int = 1) -> torch.Tensor:
     """Return a 1x1 convolution of states by a weight (C', C, 1, 1): where memory allows, as the product that it is."""
-    if not states.is_contiguous(memory_format=torch.channels_last):
+    if _plain or not states.is_contiguous(memory_format=torch.channels_last):
         return functional.conv2d(states, weight, stride=stride)
     pixels = states.permute(0, 2, 3, 1)[:, ::stride, ::stride]
     return functional.linear(pixels, weight.flatten(1)).permute(0, 3, 1, 2)
@@ -105,7 +129,12 @@ class DilatedConv2d(nn.Conv2d):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         batch, channels, height, width = states.shape
         whole = self.stride == (1, 1)
-        if states.device.type != "cpu" or self.kernel_size[0] % 2 == 0 or (whole and (height % 2 or width % 2)):
+        if (
+            _plain
+            or states.device.type != "cpu"
+            or self.kernel_size[0] % 2 == 0
+            or (whole and (height % 2 or width % 2))
+        ):
             return super().forward(states)
         pixels = states.permute(0, 2, 3, 1)
         if whole:

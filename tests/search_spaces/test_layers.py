@@ -105,6 +105,24 @@ def test_what_torch_does_well_is_left_to_it(layout, taken, monkeypatch) -> None:
     assert not taken
 
 
+def test_all_of_it_can_be_left_to_torch(taken) -> None:
+    states = states_of(4, 6, 6, 6, dtype=torch.float32)
+    pairs = [
+        (BatchNorm2d(6), nn.BatchNorm2d(6)),
+        (PointwiseConv2d(6, 7, 2), nn.Conv2d(6, 7, 1, 2, bias=False)),
+        (AvgPool3x3(), nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+        (DilatedConv2d(6, 3, 2), nn.Conv2d(6, 6, 3, 2, 2, 2, groups=6, bias=False)),
+        (DilatedConv2d(6, 5), nn.Conv2d(6, 6, 5, 1, 4, 2, groups=6, bias=False)),
+    ]
+    for ours, reference in pairs:
+        reference.load_state_dict(ours.state_dict())
+        with layers.torchs_own():
+            assert torch.equal(ours(states), reference(states))
+    assert not taken
+    BatchNorm2d(6)(states)
+    assert taken
+
+
 def test_second_derivatives_are_refused_rather_than_wrong() -> None:
     states = states_of(4, 8, 4, 4)
     output = batch_norm(states, None, None, None, None, True, 0.1, 1e-5)

@@ -311,13 +311,14 @@ def closed_port() -> int:
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        (f"127.0.0.1:{closed_port()}", "no Ray cluster at '127.0.0.1:.*refused.*ray start --head"),
+        ("127.0.0.1:{closed}", "no Ray cluster at '127.0.0.1:.*refused.*ray start --head"),
         ("nonsense", "no Ray cluster at 'nonsense'"),
         ("ray://127.0.0.1:10001", "Run supertau on a node of the cluster"),
     ],
 )
 def test_an_address_that_cannot_be_reached(address: str, message: str, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install 'supertau[ray]'")
+    address = address.format(closed=closed_port())  # not in the test's name, which is the same in every process
     with pytest.raises(SupertauError, match=message):
         run_all_on_ray([resolve("params", preset="smoke")], settings(tmp_path), lambda _: None, address=address)
 

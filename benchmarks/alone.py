@@ -110,7 +110,14 @@ def train_alone(space: SearchSpace, architecture: Architecture, recipe: Recipe, 
         return functional.cross_entropy(network(normalise(images, train.mean, train.std)), labels)
 
     optimisation = Optimisation(
-        recipe.batch_size, recipe.learning_rate, 0.0, recipe.momentum, True, recipe.weight_decay, recipe.clip
+        recipe.batch_size,
+        recipe.learning_rate,
+        0.0,
+        recipe.momentum,
+        True,
+        recipe.weight_decay,
+        recipe.clip,
+        fused=False,
     )
     loop = TrainingLoop(network.parameters(), Problem(space, size, train, validation, seed), objective, optimisation)
     with torchs_own():  # the packaged tables were made so, and anyone may check them

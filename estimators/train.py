@@ -35,7 +35,8 @@ class Optimisation:
 
     clip: bound of the global L2 norm of the gradient, 0 for none. accumulate: steps whose gradients are summed before
     the optimiser moves; the clip then holds for their mean. skip_zero_gradients: leave parameters whose gradient is
-    zero everywhere out of the update, as those that have none.
+    zero everywhere out of the update, as those that have none. fused: whether the update is one call, which is faster
+    and rounds otherwise.
     """
 
     batch_size: int
@@ -47,6 +48,7 @@ class Optimisation:
     clip: float
     accumulate: int = 1
     skip_zero_gradients: bool = False
+    fused: bool = True
 
     def rate(self, step: int, total: int) -> float:
         """Return the learning rate of a step in range(total): cosine from the first value to the final one."""
@@ -122,7 +124,8 @@ class TrainingLoop:
             momentum=optimisation.momentum,
             nesterov=optimisation.nesterov,
             weight_decay=optimisation.weight_decay,
-            fused=True,
+            fused=self.optimisation.fused,
+            foreach=not self.optimisation.fused,
         )
         self.companions = list(companions)
         self.step = 0

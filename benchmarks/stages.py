@@ -202,12 +202,14 @@ def score_in_shards(
         path = folder / "shards" / f"{start:07d}.npz"
         shard = architectures[start : start + SHARD]
         content = hashlib.sha256(repr(shard).encode()).hexdigest()  # another version may have cut the pool otherwise
-        if not path.exists() or read_npz(path).get("content") != content:
+        held = read_npz(path) if path.exists() else {}
+        if held.get("content") != content:
             clock, before = time.monotonic(), estimator.cost()["score_images"]
             columns = checked(estimator, shard, estimator.score(ranks.tell(shard)))
             images = estimator.cost()["score_images"] - before
-            write_npz(path, {"seconds": time.monotonic() - clock, "images": images, "content": content, **columns})
-        parts.append(read_npz(path))
+            held = {"seconds": time.monotonic() - clock, "images": images, "content": content, **columns}
+            write_npz(path, held)
+        parts.append(held)
         done = min(start + SHARD, len(architectures))
         speed = done / max(1e-9, time.monotonic() - began)
         listener(Event(run_id, "score", done, len(architectures), f"{speed:.0f} architectures/s"))

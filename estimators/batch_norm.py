@@ -7,7 +7,7 @@ images of several sub-networks along the first axis; each keeps statistics of it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from estimators.ranks import Ranks
+from search_spaces.layers import count_batch, leading, track
 
 
 class Rule(ABC):
@@ -36,7 +37,7 @@ class Inherited(Rule):
     """The running statistics that training left, mixed over all sub-networks."""
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
-        mean, variance, weight, bias = _held(norm, states)
+        mean, variance, weight, bias = leading(norm, states.shape[1])
         return functional.batch_norm(states, mean, variance, weight, bias, training=False, eps=norm.eps)
 
 
@@ -44,11 +45,7 @@ class BatchStatistics(Rule):
     """The statistics of the very batch, each sub-network's its own."""
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
-        _, _, weight, bias = _held(norm, states)
-        output = torch.empty_like(states)
-        for part, target in zip(states.split(self.images), output.split(self.images), strict=True):
-            _normalise(part, None, None, weight, bias, True, 0.0, norm.eps, target)
-        return output
+        return _apart(norm, states, [(None, None)] * (len(states) // self.images), training=True)
 
 
 class Recalibrated(Rule):
@@ -69,18 +66,14 @@ class Recalibrated(Rule):
         self._batches += collecting
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
-        _, _, weight, bias = _held(norm, states)
-        parts = states.split(self.images)
         if self._call == len(self._held):
             size = states.shape[1]
-            self._held.append([(states.new_zeros(size), states.new_ones(size)) for _ in parts])
+            fresh = range(len(states) // self.images)
+            self._held.append([(states.new_zeros(size), states.new_ones(size)) for _ in fresh])
         held = self._held[self._call]
         self._call += 1
-        output = torch.empty_like(states)
-        for part, (mean, variance), target in zip(parts, held, output.split(self.images), strict=True):
-            # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
-            _normalise(part, mean, variance, weight, bias, self._collecting, 1 / self._batches, norm.eps, target)
-        return output
+        # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
+        return _apart(norm, states, held, training=self._collecting, momentum=1 / self._batches)
 
 
 class WholeBatch(Rule):
@@ -95,15 +88,9 @@ class WholeBatch(Rule):
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
         if not norm.training:
             return type(norm).forward(norm, states)
-        held_mean, held_variance, weight, bias = _held(norm, states)
-        normalised, mean, variance = _WholeBatchNorm.apply(states, weight, bias, norm.eps, self.ranks)
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
-        if held_mean is not None and held_variance is not None:
-            count = self.ranks.size * states.numel() // states.shape[1]
-            momentum = norm.momentum if norm.momentum is not None else 1 / int(norm.num_batches_tracked or 1)
-            held_mean.lerp_(mean, momentum)
-            held_variance.lerp_(variance * (count / (count - 1)), momentum)
+        held = leading(norm, states.shape[1])
+        normalised, mean, variance = _WholeBatchNorm.apply(states, *held[2:], norm.eps, self.ranks)
+        track(held, mean, variance, self.ranks.size * states.numel() // states.shape[1], count_batch(norm))
         return normalised
 
 
@@ -142,32 +129,27 @@ class _WholeBatchNorm(torch.autograd.Function):
         return of_states, of_weight, of_bias, None, None
 
 
-def _held(norm: nn.BatchNorm2d, states: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    """Return running mean and variance, weight and bias of the channels that the states have.
-
-    These are all, but in a norm of variable width, whose leading entries serve however many channels enter.
-    """
-    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    return tuple(None if values is None else values[: states.shape[1]] for values in held)
-
-
-def _normalise(
+def _apart(
+    norm: nn.BatchNorm2d,
     states: torch.Tensor,
-    mean: torch.Tensor | None,
-    variance: torch.Tensor | None,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
+    statistics: Sequence[tuple[torch.Tensor | None, torch.Tensor | None]],
+    *,
     training: bool,
-    momentum: float,
-    eps: float,
-    output: torch.Tensor,
-) -> None:
-    """Do what ``functional.batch_norm`` does and put the result where it belongs, which saves joining parts."""
-    unused = states.new_empty(0), states.new_empty(0)
-    torch.ops.aten.native_batch_norm.out(
-        states, weight, bias, mean, variance, training, momentum, eps,
-        out=output, save_mean=unused[0], save_invstd=unused[1],
-    )  # fmt: skip
+    momentum: float = 0.0,
+) -> torch.Tensor:
+    """Do what ``functional.batch_norm`` does for each of several sub-networks, whose states are stacked.
+
+    statistics: running mean and variance of each. Every result goes to where it belongs, which saves joining them.
+    """
+    _, _, weight, bias = leading(norm, states.shape[1])
+    output, unused = torch.empty_like(states), (states.new_empty(0), states.new_empty(0))
+    images = len(states) // len(statistics)
+    for part, (mean, variance), target in zip(states.split(images), statistics, output.split(images), strict=True):
+        torch.ops.aten.native_batch_norm.out(
+            part, weight, bias, mean, variance, training, momentum, norm.eps,
+            out=target, save_mean=unused[0], save_invstd=unused[1],
+        )  # fmt: skip
+    return output
 
 
 @contextmanager

@@ -52,48 +52,52 @@ def interleaved(states: torch.Tensor) -> bool:
     return exact and states.is_contiguous(memory_format=torch.channels_last)
 
 
-def batch_norm(
-    states: torch.Tensor,
-    mean: torch.Tensor | None,
-    variance: torch.Tensor | None,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> torch.Tensor:
-    """Return what ``functional.batch_norm`` returns, whose time on a CPU depends on how well C fits vectors.
+def leading(norm: nn.BatchNorm2d, channels: int) -> tuple[torch.Tensor | None, ...]:
+    """Return running mean and variance, weight and bias of a norm's leading channels, which may be all of them."""
+    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    if channels == norm.num_features:
+        return held
+    return tuple(None if values is None else values[:channels] for values in held)
 
-    Where few channels do not fill one, torch's kernels handle single numbers; where they are no multiple, several
-    threads write to the same cache line.
-    """
-    channels = states.shape[1]
-    slow = channels % VECTOR and (channels < VECTOR // 2 or torch.get_num_threads() > 1)
-    if not training or not slow or states.numel() < LARGE or not interleaved(states):
-        return functional.batch_norm(states, mean, variance, weight, bias, training, momentum, eps)
-    normed, now_mean, now_variance = _Standardise.apply(states, weight, bias, eps)
-    if mean is not None and variance is not None:
-        count = states.numel() // channels
-        mean.lerp_(now_mean, momentum)
-        variance.lerp_(now_variance * (count / (count - 1)), momentum)
-    output: torch.Tensor = normed
-    return output
+
+def count_batch(norm: nn.BatchNorm2d) -> float:
+    """Count one more batch of training, and return the weight with which its statistics enter the running ones."""
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if norm.momentum is None:
+            return 1 / float(norm.num_batches_tracked)
+    return norm.momentum or 0.0
+
+
+def track(
+    held: tuple[torch.Tensor | None, ...], mean: torch.Tensor, variance: torch.Tensor, count: int, momentum: float
+) -> None:
+    """Let a batch's mean and biased variance (C,), over `count` numbers each, enter the running ones of `leading`."""
+    running_mean, running_variance, *_ = held
+    if running_mean is not None and running_variance is not None:
+        running_mean.lerp_(mean, momentum)
+        running_variance.lerp_(variance * (count / (count - 1)), momentum)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that also runs on fewer channels: with the leading entries of its weights and statistics."""
+    """Batch norm that also runs on fewer channels: with the leading entries of its weights and statistics.
+
+    How fast torch's own is on a CPU depends on the number of channels: where few do not fill a vector it handles single
+    numbers; where they are no multiple of one, several threads write to the same cache line.
+    """
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        held: tuple[torch.Tensor | None, ...] = (self.running_mean, self.running_var, self.weight, self.bias)
-        if states.shape[1] < self.num_features:
-            held = tuple(None if values is None else values[: states.shape[1]] for values in held)
-        momentum = self.momentum or 0.0
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1 / float(self.num_batches_tracked)
-        mean, variance, weight, bias = held
-        return batch_norm(states, mean, variance, weight, bias, self.training or mean is None, momentum, self.eps)
+        channels = states.shape[1]
+        held = mean, variance, weight, bias = leading(self, channels)
+        training = self.training or mean is None
+        momentum = count_batch(self) if self.training else self.momentum or 0.0
+        slow = channels % VECTOR and (channels < VECTOR // 2 or torch.get_num_threads() > 1)
+        if not training or not slow or states.numel() < LARGE or not interleaved(states):
+            return functional.batch_norm(states, mean, variance, weight, bias, training, momentum, self.eps)
+        normed: torch.Tensor
+        normed, now_mean, now_variance = _Standardise.apply(states, weight, bias, self.eps)
+        track(held, now_mean, now_variance, states.numel() // channels, momentum)
+        return normed
 
 
 def pointwise(states: torch.Tensor, weight: torch.Tensor, stride: int = 1) -> torch.Tensor:

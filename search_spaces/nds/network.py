@@ -44,14 +44,12 @@ class LeadingConv2d(nn.Conv2d):
     def forward(self, states: torch.Tensor, width: int | None = None, groups: int | None = None) -> torch.Tensor:
         """Return (B, width, H', W') of states (B, narrow, H, W); by default as many channels and groups as built."""
         narrow, width, groups = states.shape[1], width or self.out_channels, groups or self.groups
-        if (narrow, width, groups) == (self.in_channels, self.out_channels, self.groups):
-            if self.kernel_size == (1, 1) and groups == 1:
-                return pointwise(states, self.weight, self.stride[0])
-            return super().forward(states)
-        assert self.groups == 1, "only a dense kernel can be cut"
-        rows, columns = width // groups, narrow // groups
-        blocks = [self.weight[k * rows : (k + 1) * rows, k * columns : (k + 1) * columns] for k in range(groups)]
-        kernel = blocks[0] if groups == 1 else torch.cat(blocks)
+        kernel = self.weight
+        if (narrow, width, groups) != (self.in_channels, self.out_channels, self.groups):
+            assert self.groups == 1, "only a dense kernel can be cut"
+            rows, columns = width // groups, narrow // groups
+            blocks = [kernel[k * rows : (k + 1) * rows, k * columns : (k + 1) * columns] for k in range(groups)]
+            kernel = blocks[0] if groups == 1 else torch.cat(blocks)
         if self.kernel_size == (1, 1) and groups == 1:
             return pointwise(states, kernel, self.stride[0])
         return functional.conv2d(states, kernel, None, self.stride, self.padding, groups=groups)

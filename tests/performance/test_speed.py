@@ -80,10 +80,8 @@ def paired(
     plain = statistics.median(references)
     found = {unit: round(amount / own), f"reference {unit}": round(amount / plain), "ratio": round(plain / own, 2)}
     if bounds:
-        found |= {
-            "bound": round(amount / statistics.median(bounds)),
-            "share": round(statistics.median(bounds) / own, 2),
-        }
+        least = statistics.median(bounds)
+        found |= {"bound": round(amount / least), "share": round(least / own, 2)}
     benchmark.extra_info.update(found)
     print(f"\n{benchmark.name}: " + ", ".join(f"{name} {value:,}" for name, value in found.items()))
 
@@ -107,8 +105,7 @@ class Convolutions:
     def seconds(self, *, backward: bool) -> float:
         """Return the seconds of all of them, forward or forward and backward, from one timing per kind."""
         kinds: Counter[tuple[object, ...]] = Counter()
-        for (module, shape), count in self.calls.items():
-            m = module
+        for (m, shape), count in self.calls.items():
             kinds[shape, tuple(m.weight.shape), m.stride, m.padding, m.dilation, m.groups] += count
         return sum(count * self._one(backward, *kind) for kind, count in kinds.items())
 

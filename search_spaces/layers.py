@@ -246,11 +246,11 @@ class _Standardise(torch.autograd.Function):
 
 
 @lru_cache(maxsize=64)
-def _shares(height: int, width: int, channels: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a kernel of ones (C, 1, 3, 3), and one by the number of neighbours of each pixel, (1, 1, H, W)."""
+def _neighbours(height: int, width: int, channels: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a kernel of ones (C, 1, 3, 3), and how many neighbours each pixel has inside the image, (1, C, H, W)."""
     ones = torch.ones(channels, 1, 3, 3, dtype=dtype)
-    neighbours = functional.conv2d(torch.ones(1, 1, height, width, dtype=dtype), ones[:1], padding=1)
-    return ones, (1 / neighbours).expand(1, channels, height, width).contiguous(memory_format=torch.channels_last)
+    counts = functional.conv2d(torch.ones(1, 1, height, width, dtype=dtype), ones[:1], padding=1)
+    return ones, counts.expand(1, channels, height, width).contiguous(memory_format=torch.channels_last)
 
 
 class _AveragePool(torch.autograd.Function):
@@ -258,11 +258,11 @@ class _AveragePool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor) -> torch.Tensor:
-        ones, shares = _shares(*states.shape[2:], states.shape[1], states.dtype)
-        return functional.conv2d(states, ones, padding=1, groups=len(ones)).mul_(shares)
+        ones, counts = _neighbours(*states.shape[2:], states.shape[1], states.dtype)
+        return functional.conv2d(states, ones, padding=1, groups=len(ones)).div_(counts)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        ones, shares = _shares(*gradient.shape[2:], gradient.shape[1], gradient.dtype)
-        return functional.conv2d(gradient * shares, ones, padding=1, groups=len(ones))
+        ones, counts = _neighbours(*gradient.shape[2:], gradient.shape[1], gradient.dtype)
+        return functional.conv2d(gradient / counts, ones, padding=1, groups=len(ones))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,8 @@ class Training(Monitor):
         self.curve_points, self.curve = curve_points, curve
         self.checkpoint_seconds = checkpoint_seconds
         self.seconds = 0.0
-        self._began = self._saved = self._reported = time.monotonic()
+        self._began = self._saved = time.monotonic()
+        self._reported = -math.inf  # the first step is always told: that training goes on, and from where
         self._first_step, self._start = 0, 0.0
         self._curve_images = 0
         self._curve_seconds = 0.0

@@ -1,6 +1,7 @@
 """What every room's tests share: one thread, reproducible fuzzing, a small problem, real files."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,12 @@ hypothesis.settings.load_profile("supertau")
 def one_thread() -> None:
     """Hold torch to one thread: with tensors this small, threads that wait for each other cost up to tenfold."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """A shell starts what it puts into the background with Ctrl-C ignored; runs that tests start would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ SPACES ?= nasbench201
 # One seed of the zero-cost measures keeps the whole short; more: make leaderboard ESTIMATORS=all
 ESTIMATORS ?= spos shifting pinas naov2 close grad_norm=1 snip=1 jacob_cov=1 naswot=1 synflow=1 random oracle_noise params macs
 
+# As every run has it (benchmarks/process.py): freed memory stays, instead of being new for each operation.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
+
 .PHONY: leaderboard test lint performance setup clean
 
 leaderboard: $(VENV)/.installed  ## every estimator on each space of SPACES with embedded images, then the report
@@ -26,7 +29,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 performance: $(VENV)/.installed-dev  ## pytest-benchmark suite; ratios within one run
-	$(BIN)/pytest tests/performance -q -s --benchmark-only
+	$(KEEP_MEMORY) $(BIN)/pytest tests/performance -q -s --benchmark-only
 
 setup: $(VENV)/.installed-dev  ## the environment for development
 

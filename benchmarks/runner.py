@@ -58,7 +58,7 @@ class Settings:
 
     results: the folder that records go to. device: 'auto', 'cpu' or 'cuda'. threads: for torch on the CPU, None for
     torch's own choice; a resumed run keeps those it began with. checkpoint_seconds: time between checkpoints.
-    lock_seconds: how long to wait for another process to let go of the run.
+    lock_seconds: how long to wait for another process to let go of the run. scoring_memory: see `Problem`.
     """
 
     results: Path
@@ -68,6 +68,7 @@ class Settings:
     checkpoint_seconds: float = 30.0
     lock_seconds: float = 0.0
     trust_pickle: bool = False
+    scoring_memory: int = Problem.scoring_memory
 
 
 def pick_device(name: str) -> torch.device:
@@ -109,7 +110,8 @@ def follow(config: RunConfig, settings: Settings, ranks: Ranks) -> None:
     """Train and score along with the first rank; it says when to begin, or its end ends this process."""
     torch.set_num_threads(ranks.tell(0))
     estimator, space = config.build(), get_space(config.space)
-    problem = make_problem(config, space, ranks.device or pick_device(settings.device), ranks)
+    device = ranks.device or pick_device(settings.device)
+    problem = make_problem(config, space, device, ranks, settings.scoring_memory)
     held = take_up(estimator, problem, run_folder(config, settings) / CHECKPOINT)
     if held is None or not held["finished"]:
         estimator.train(Budget(config.passes), Follower(config.curve_points))
@@ -185,7 +187,7 @@ def _work(
     space = get_space(config.space)
     truths, pool = load_task(space, config, trust_pickle=settings.trust_pickle)
     main = truths[config.truth]
-    problem = make_problem(config, space, device, ranks)
+    problem = make_problem(config, space, device, ranks, settings.scoring_memory)
     left_out = None
     if estimator.uses_truth:
         problem, pool, left_out = _oracle(problem, pool, main)
@@ -256,7 +258,13 @@ def adopt_training(config: RunConfig, results: Path, checkpoint: Path) -> str | 
     return None
 
 
-def make_problem(config: RunConfig, space: SearchSpace, device: torch.device, ranks: Ranks = ALONE) -> Problem:
+def make_problem(
+    config: RunConfig,
+    space: SearchSpace,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    scoring_memory: int = Problem.scoring_memory,
+) -> Problem:
     """Return the ranking problem of a configuration. The split is the same for every seed: seeds measure training."""
     train, validation = load_problem_images(
         config.images,
@@ -266,7 +274,7 @@ def make_problem(config: RunConfig, space: SearchSpace, device: torch.device, ra
         validation_split=config.validation_split,
     )
     network = train.network(config.channels, config.cells)
-    return Problem(space, network, train.to(device), validation.to(device), config.seed, device, ranks)
+    return Problem(space, network, train.to(device), validation.to(device), config.seed, device, ranks, scoring_memory)
 
 
 def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> dict[str, GroundTruth | Surrogate]:

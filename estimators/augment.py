@@ -104,10 +104,11 @@ def distort(images: torch.Tensor, distortion: Distortion, generator: torch.Gener
     generator: on the device of the images. The same state gives the same views.
     """
     d = distortion
-    pixels = random_resized_crop(images.float() / 255, d.scale, d.flip, generator)
-    pixels = colour_jitter(pixels, d.brightness, d.contrast, d.saturation, d.hue, d.jitter, generator)
-    pixels = random_grey(pixels, d.grey, generator)
-    pixels = gaussian_blur(pixels, d.sigma, d.blur, generator)
+    with torch.autocast(images.device.type, enabled=False):  # products here are interpolations of pixels
+        pixels = random_resized_crop(images.float() / 255, d.scale, d.flip, generator)
+        pixels = colour_jitter(pixels, d.brightness, d.contrast, d.saturation, d.hue, d.jitter, generator)
+        pixels = random_grey(pixels, d.grey, generator)
+        pixels = gaussian_blur(pixels, d.sigma, d.blur, generator)
     return pixels.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -7,6 +7,7 @@ images of several sub-networks along the first axis; each keeps statistics of it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -52,28 +53,30 @@ class Recalibrated(Rule):
     """The plain average of batch statistics over calibration batches: first `collecting`, then applied.
 
     An exponential average over K batches would keep 0.9^K of the values it starts from. The statistics of one group
-    of sub-networks are held, in the order in which its batch norms run, which is the same for every batch.
+    of sub-networks are held for each batch norm, in the order in which it runs on them, the same for every batch.
     """
 
     def __init__(self) -> None:
-        self._held: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
-        self._call = self._batches = 0
+        self._held: defaultdict[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
+        self._ran: Counter[nn.Module] = Counter()
+        self._batches = 0
         self._collecting = True
 
     def next_batch(self, images: int, *, collecting: bool) -> None:
         """Say how many images come next, and whether they calibrate or are judged."""
-        self.images, self._collecting, self._call = images, collecting, 0
+        self.images, self._collecting = images, collecting
+        self._ran.clear()
         self._batches += collecting
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
-        if self._call == len(self._held):
-            size = states.shape[1]
-            fresh = range(len(states) // self.images)
-            self._held.append([(states.new_zeros(size), states.new_ones(size)) for _ in fresh])
-        held = self._held[self._call]
-        self._call += 1
+        size, held = states.shape[1], self._held[norm]
+        begin, end = self._ran[norm], self._ran[norm] + len(states) // self.images
+        self._ran[norm] = end
+        exact = torch.promote_types(states.dtype, torch.float32)
+        while len(held) < end:
+            held.append((states.new_zeros(size, dtype=exact), states.new_ones(size, dtype=exact)))
         # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
-        return _apart(norm, states, held, training=self._collecting, momentum=1 / self._batches)
+        return _apart(norm, states, held[begin:end], training=self._collecting, momentum=1 / self._batches)
 
 
 class WholeBatch(Rule):
@@ -142,7 +145,9 @@ def _apart(
     statistics: running mean and variance of each. Every result goes to where it belongs, which saves joining them.
     """
     _, _, weight, bias = leading(norm, states.shape[1])
-    output, unused = torch.empty_like(states), (states.new_empty(0), states.new_empty(0))
+    given = (values.dtype for values in (weight, bias, *statistics[0]) if values is not None)
+    exact = next(given, states.dtype)  # torch's rule for states in half precision
+    output, unused = torch.empty_like(states), [states.new_empty(0, dtype=exact) for _ in range(2)]
     images = len(states) // len(statistics)
     for part, (mean, variance), target in zip(states.split(images), statistics, output.split(images), strict=True):
         torch.ops.aten.native_batch_norm.out(

@@ -16,6 +16,7 @@ from torch import nn
 from estimators.augment import augment, normalise
 from estimators.estimator import Budget, Estimator, Floats, Monitor
 from estimators.generators import seeded_weights, torch_stream
+from estimators.precision import Precision
 from estimators.problem import Problem
 from estimators.scoring import PathScorer, Scoring
 from estimators.train import Optimisation, TrainingLoop
@@ -42,6 +43,7 @@ class OneShotConfig:
     scoring_images: int | None = None  # the whole held-out split: the authors of SPOS test all of it
     calibration_images: int = 20480  # authors of SPOS: 20,000 images; 40 batches of 512
     calibration_batch: int = 512
+    precision: Precision = "float32"  # ours: as in the released code of all five methods
 
 
 SCORING_SETTINGS = ("bn", "scoring_batch", "scoring_images", "calibration_images", "calibration_batch")
@@ -98,14 +100,15 @@ class OneShot(Estimator):
     def scoring(self) -> Scoring:
         """Return how paths are scored."""
         c = self.config
-        return Scoring(c.bn, c.scoring_batch, c.scoring_images, c.calibration_images, c.calibration_batch)
+        return Scoring(c.bn, c.scoring_batch, c.scoring_images, c.calibration_images, c.calibration_batch, c.precision)
 
     def optimisation(self) -> Optimisation:
         """Return how the supernet is trained."""
         c = self.config
         return Optimisation(
-            c.batch_size, c.learning_rate, c.final_learning_rate, c.momentum, c.nesterov, c.weight_decay, c.clip
-        )
+            c.batch_size, c.learning_rate, c.final_learning_rate, c.momentum, c.nesterov, c.weight_decay, c.clip,
+            precision=c.precision,
+        )  # fmt: skip
 
     def start(self, problem: Problem) -> None:
         super().start(problem)

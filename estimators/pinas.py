@@ -160,7 +160,8 @@ class LinearProbe:
         for parameter in self.heads.parameters():
             parameter.data.copy_(weight if parameter.shape == shape else torch.zeros(()))
         optimisation = Optimisation(
-            config.probe_batch, 1.0, 1.0, momentum=0.9, nesterov=False, weight_decay=0.0, clip=0.0  # authors
+            config.probe_batch, 1.0, 1.0, momentum=0.9, nesterov=False, weight_decay=0.0, clip=0.0,  # authors
+            precision=config.precision,
         )  # fmt: skip
         groups = [
             {"params": list(head.parameters()), "scale": rate}

@@ -81,7 +81,9 @@ class Problem:
 
     train: for gradients and for recalibrating batch norms; validation: for scoring only; network: size of the
     supernet; device: where everything runs; seed: source of every random number of the run; ranks: this process among
-    those that train together, each on a device of its own.
+    those that train together, each on a device of its own; scoring_memory: what sub-networks that are scored together
+    may take, MB, roughly, one at a time needing what it needs. The default is about what is fastest on a CPU: beyond
+    it memory traffic costs more than sharing saves.
     """
 
     space: SearchSpace
@@ -91,3 +93,4 @@ class Problem:
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ranks: Ranks = ALONE
+    scoring_memory: int = 540

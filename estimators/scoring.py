@@ -13,6 +13,7 @@ from torch.nn import functional
 from estimators.augment import normalise
 from estimators.batch_norm import BatchStatistics, Inherited, Recalibrated, Rule, evaluating, ruled
 from estimators.estimator import Floats
+from estimators.precision import Precision, autocast
 from estimators.problem import ImageSet, Problem
 from search_spaces.errors import SupertauError, unknown
 from search_spaces.space import Architecture
@@ -30,8 +31,8 @@ BN_MODES: tuple[str, ...] = get_args(BNMode)
 
 GROUP = 32
 """Sub-networks run together at most. The more, the more of the first cell they share."""
-GROUP_BYTES = 2**25
-"""Of the stem's outputs for all of a group: beyond it memory traffic costs more than sharing saves."""
+STATES = 16
+"""Outputs as large as the stem's that a sub-network of a group holds at once, as a rule (4 to 16 were measured)."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Scoring:
 
     bn: batch-norm modes, each giving the columns accuracy@mode and neg_loss@mode; the first is the primary.
     images: validation images used, None for all; batch_size: of validation images (it matters in mode batch).
-    calibration_images, calibration_batch: training images used by mode recalibrated, unaugmented.
+    calibration_images, calibration_batch: training images used by mode recalibrated, unaugmented. precision: of
+    convolutions and products.
     """
 
     bn: tuple[str, ...]
@@ -48,6 +50,7 @@ class Scoring:
     images: int | None
     calibration_images: int
     calibration_batch: int
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if not self.bn:
@@ -79,7 +82,8 @@ def even_batches(images: ImageSet, count: int, batch_size: int) -> tuple[list[to
 class PathScorer:
     """Scores sub-networks of one supernet; the same images and, per mode, the same statistics rule for all.
 
-    On several ranks each scores some of the sub-networks, and all ranks learn all scores.
+    On several ranks each scores some of the sub-networks, and all ranks learn all scores. How many are run together
+    follows from `Problem.scoring_memory`.
     """
 
     def __init__(self, supernet: Supernet, problem: Problem, scoring: Scoring) -> None:
@@ -100,7 +104,7 @@ class PathScorer:
         self._images_each = count * len(scoring.bn) + scoring.calibration_images * scoring.bn.count("recalibrated")
         largest = max(len(images) for images in (*self.batches, *self.calibration))
         stem = largest * problem.network.channels * problem.network.image_size**2 * 4
-        self.group = max(1, min(GROUP, GROUP_BYTES // stem))
+        self.group = max(1, min(GROUP, problem.scoring_memory * 10**6 // (STATES * stem)))
 
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         """Return accuracy (percent) and negative mean cross-entropy per mode, each of shape (N,).
@@ -113,7 +117,7 @@ class PathScorer:
         device = self.batches[0].device
         columns = {name: torch.zeros(len(architectures), device=device) for name in self.scoring.columns()}
         starts = range(0, len(order), self.group)
-        with torch.inference_mode(), evaluating(self.supernet):
+        with torch.inference_mode(), evaluating(self.supernet), autocast(device, self.scoring.precision):
             for start in starts[self.ranks.rank :: self.ranks.size]:
                 rows = order[start : start + self.group]
                 group = [architectures[row] for row in rows]

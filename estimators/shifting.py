@@ -19,7 +19,7 @@ import copy
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -135,8 +135,7 @@ class Shifting(SPOS):
 
     def _one_mode(self, mode: str | None = None) -> Scoring:
         """Return the scoring in one batch-norm mode, the declared primary when None."""
-        c = self.config
-        return Scoring((mode or c.bn[0],), c.scoring_batch, c.scoring_images, c.calibration_images, c.calibration_batch)
+        return replace(self.scoring(), bn=(mode or self.config.bn[0],))
 
     # --- building -----------------------------------------------------------------------------------------------------
     def start(self, problem: Problem) -> None:
@@ -147,14 +146,15 @@ class Shifting(SPOS):
             self._inherit(Path(c.checkpoint))
         classifier = list(self.supernet.classifier.parameters())
         warmup = Optimisation(
-            c.batch_size, c.warmup_learning_rate, c.warmup_learning_rate, c.momentum, c.nesterov, 0.0, c.clip
-        )
+            c.batch_size, c.warmup_learning_rate, c.warmup_learning_rate, c.momentum, c.nesterov, 0.0, c.clip,
+            precision=c.precision,
+        )  # fmt: skip
         # The backbone runs forward only, and the classifier's share of a pass is nothing beside it.
         self.warmup = TrainingLoop(classifier, problem, self._warm_up, warmup, passes_per_image=1 / 3, purpose="probe")
         rate = c.shift_learning_rate
         shift = Optimisation(
             c.batch_size, rate, rate, c.shift_momentum, nesterov=False, weight_decay=c.weight_decay, clip=c.clip,
-            accumulate=c.population * c.steps_per_candidate if c.mode == "paper" else 1,
+            accumulate=c.population * c.steps_per_candidate if c.mode == "paper" else 1, precision=c.precision,
         )  # fmt: skip
         backbone = [p for p in self.supernet.parameters() if not any(p is q for q in classifier)]
         scale = c.classifier_scale if c.reset_classifier else 1.0

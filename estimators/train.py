@@ -12,6 +12,7 @@ import torch
 from estimators.batch_norm import whole_batches
 from estimators.estimator import Diverged, Monitor
 from estimators.generators import torch_stream
+from estimators.precision import Precision, autocast, loss_scaler
 from search_spaces.errors import SupertauError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Optimisation:
     clip: bound of the global L2 norm of the gradient, 0 for none. accumulate: steps whose gradients are summed before
     the optimiser moves; the clip then holds for their mean. skip_zero_gradients: leave parameters whose gradient is
     zero everywhere out of the update, as those that have none. fused: whether the update is one call, which is faster
-    and rounds otherwise.
+    and rounds otherwise. precision: of the objective's convolutions and products.
     """
 
     batch_size: int
@@ -49,6 +50,7 @@ class Optimisation:
     accumulate: int = 1
     skip_zero_gradients: bool = False
     fused: bool = True
+    precision: Precision = "float32"
 
     def rate(self, step: int, total: int) -> float:
         """Return the learning rate of a step in range(total): cosine from the first value to the final one."""
@@ -128,6 +130,7 @@ class TrainingLoop:
             foreach=not self.optimisation.fused,
         )
         self.companions = list(companions)
+        self.scaler = loss_scaler(problem.device, optimisation.precision)
         self.step = 0
 
     @property
@@ -172,9 +175,9 @@ class TrainingLoop:
             if self.step % self.optimisation.accumulate == 0:
                 for optimiser in (self.optimiser, *self.companions):
                     optimiser.zero_grad(set_to_none=True)
-            with whole_batches(networks, ranks):
+            with whole_batches(networks, ranks), autocast(images.device, self.optimisation.precision):
                 loss = self.objective(images[rows], labels[ranks.share(rows)])
-            loss.backward()
+            self.scaler.scale(loss).backward()
             if ranks.size > 1:  # what was summed before is the same on all ranks: of that the mean changes nothing
                 loss = loss.detach()
                 ranks.average([loss, *(p.grad for p in self.parameters if p.grad is not None)])
@@ -192,17 +195,23 @@ class TrainingLoop:
         ranks.require_equal(self.parameters)
 
     def _update(self) -> None:
-        parameters = self.parameters
+        parameters, half = self.parameters, self.scaler.is_enabled()
+        optimisers = (self.optimiser, *self.companions)
+        for optimiser in optimisers:
+            self.scaler.unscale_(optimiser)
         if self.optimisation.skip_zero_gradients:
             for parameter in parameters:
                 if parameter.grad is not None and not parameter.grad.any():
                     parameter.grad = None
-        if self.optimisation.clip:
+        bound = self.optimisation.clip * self.optimisation.accumulate or math.inf
+        if half or bound < math.inf:
             used = [p for p in parameters if p.grad is not None]
-            torch.nn.utils.clip_grad_norm_(used, self.optimisation.clip * self.optimisation.accumulate, foreach=True)
-        self._begin_momentum()
-        for optimiser in (self.optimiser, *self.companions):
-            optimiser.step()
+            norm = torch.nn.utils.clip_grad_norm_(used, bound, foreach=True)
+        if not half or norm.isfinite():  # an overflow in one optimiser's gradients is one in the norm, thus in all
+            self._begin_momentum()
+            for optimiser in optimisers:
+                optimiser.step()
+        self.scaler.update()
 
     def _begin_momentum(self) -> None:
         """Give parameters with their first gradient a momentum of zero, which the fused update wants to be there.
@@ -227,6 +236,7 @@ class TrainingLoop:
             "batches": self.batches.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "companions": [optimiser.state_dict() for optimiser in self.companions],
+            "scaler": self.scaler.state_dict(),
             "gradients": [p.grad for p in self.parameters] if halfway else [],
         }
 
@@ -237,6 +247,7 @@ class TrainingLoop:
         self.optimiser.load_state_dict(state["optimiser"])
         for optimiser, held in zip(self.companions, state["companions"], strict=True):
             optimiser.load_state_dict(held)
+        self.scaler.load_state_dict(state["scaler"])
         if state["gradients"]:
             for parameter, gradient in zip(self.parameters, state["gradients"], strict=True):
                 parameter.grad = gradient

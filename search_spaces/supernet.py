@@ -100,10 +100,14 @@ class ReLUConvBN(nn.Sequential):
         )
 
 
+STACKED = 2**18
+"""Numbers of a state from which copying it costs more than a call of its own."""
+
+
 def run_stacked(module: nn.Module, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Run a module once on several inputs (B, C, H, W) stacked along the first axis; return the outputs apart."""
-    if len(states) == 1:
-        return [module(states[0])]
+    """Run a module on several inputs (B, C, H, W); small ones are stacked along the first axis and run in one go."""
+    if len(states) == 1 or states[0].numel() >= STACKED:
+        return [module(state) for state in states]
     return list(module(torch.cat(list(states))).split(len(states[0])))
 
 

@@ -27,6 +27,7 @@ from benchmarks.executor import Outcome, run_all
 from benchmarks.images import IMAGES
 from benchmarks.ray_executor import run_all_on_ray
 from benchmarks.runner import Existing, Settings, pick_device
+from estimators.problem import Problem
 from estimators.registry import ESTIMATORS
 from search_spaces.errors import SupertauError, unknown
 from search_spaces.spaces import get_space
@@ -110,6 +111,13 @@ def command(
             "Ray.",
         ),
     ] = None,
+    scoring_memory: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="MB for architectures that are scored together, roughly; less takes longer and gives the same scores.",
+        ),
+    ] = Problem.scoring_memory,
     executor: Annotated[
         Executor,
         typer.Option(
@@ -145,8 +153,9 @@ def command(
         raise SupertauError("--workers is for --executor local: on Ray as many runs go side by side as have room.")
     names = [*estimator, *(more or [])]
     settings = Settings(
-        results, device, threads, Existing.RESTART if restart else Existing.REUSE, trust_pickle=trust_pickle
-    )
+        results, device, threads, Existing.RESTART if restart else Existing.REUSE, trust_pickle=trust_pickle,
+        scoring_memory=scoring_memory,
+    )  # fmt: skip
     configs: list[RunConfig] = []
     chosen = list(ESTIMATORS) if names == ["all"] else names
     repeats = dict(seeds_of(entry, seeds) for entry in chosen)

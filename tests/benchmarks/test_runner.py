@@ -30,6 +30,7 @@ from estimators.estimator import Estimator
 from estimators.free import Params
 from estimators.problem import Problem
 from estimators.registry import ESTIMATORS
+from estimators.scoring import PathScorer
 from search_spaces.errors import DataError, SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.spaces import get_space
@@ -384,6 +385,18 @@ def test_newer_schema_is_refused_and_older_upgraded(uninterrupted: Path, tmp_pat
     (folder / "record.json").write_text(json.dumps({**held, "schema_version": 0}))
     monkeypatch.setitem(records.UPGRADES, 0, lambda r: {**r, "schema_version": 1, "upgraded": True})
     assert records.read_run(folder).record["upgraded"]
+
+
+def test_memory_for_scoring_reaches_the_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It decides how many architectures are run together, not what they score, nor which run it is."""
+    groups = []
+    score = PathScorer.score
+    monkeypatch.setattr(PathScorer, "score", lambda self, pool: groups.append(self.group) or score(self, pool))
+    config = spos(settings={"scoring_images": 150, "scoring_batch": 150}, passes=64, curve_points=0)
+    runs = [run(config, settings(tmp_path / str(mb), scoring_memory=mb)) for mb in (5, 500)]
+    assert set(groups) == {2, 32}
+    one, other = (held.folder / "scores.parquet" for held in runs)
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_problem_carries_no_truth_and_no_test_images() -> None:

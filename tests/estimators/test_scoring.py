@@ -1,6 +1,7 @@
 """Scoring of paths: each batch-norm mode against a plain computation, and that scoring leaves no trace."""
 
 import copy
+import dataclasses
 import itertools
 
 import numpy as np
@@ -201,6 +202,26 @@ def test_more_than_a_group_scores_as_one_by_one(supernet, problem, mode):
     for row, cell in enumerate(cells):
         for name, value in scorer.score([cell]).items():
             assert value[0] == together[name][row]
+
+
+def test_less_memory_means_smaller_groups_and_the_same_scores(supernet, problem, monkeypatch):
+    sizes = []
+    plain = supernet.forward_many
+
+    def counted(images, architectures):
+        sizes.append(len(architectures))
+        return plain(images, architectures)
+
+    monkeypatch.setattr(supernet, "forward_many", counted)
+    cells = list(SPACE.enumerate())[::400]
+    rule = scoring("batch")
+    whole = PathScorer(supernet, problem, rule).score(cells)
+    assert max(sizes) == GROUP
+    sizes.clear()
+    little = PathScorer(supernet, dataclasses.replace(problem, scoring_memory=1), rule).score(cells)
+    stem = 4 * problem.network.channels * problem.network.image_size**2 * -(-50 // 4)  # bytes; four batches of 50
+    assert max(sizes) == 10**6 // (16 * stem)
+    assert all(np.array_equal(whole[name], little[name]) for name in whole)
 
 
 def test_what_is_one_network_is_run_once(supernet, problem, monkeypatch):

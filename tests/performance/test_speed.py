@@ -8,10 +8,11 @@ Nothing is asserted about time: figures are for reading, in the printed lines an
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -33,6 +34,15 @@ SETTINGS = {
     "C16-N5-32x32": (NetworkConfig(16, 5, 32), 64, 4),
 }
 ROUNDS = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_core(one_thread: None) -> Iterator[None]:
+    """Use all cores, unlike other tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=SETTINGS, ids=list(SETTINGS))

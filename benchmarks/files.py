@@ -30,6 +30,12 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
     return path
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what writers that were killed have left, in a folder that nobody else writes to at the moment."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def require_writable(folder: Path, needed: int) -> None:
     """Raise SupertauError when a folder cannot be written or has fewer than `needed` bytes free."""
     try:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from benchmarks import environment
 from benchmarks.config import RunConfig
 from benchmarks.events import Event, Interrupted, Listener, StopFlag, stop_on_signal
-from benchmarks.files import require_writable, write_atomically
+from benchmarks.files import remove_parts, require_writable, write_atomically
 from benchmarks.images import load_problem_images
 from benchmarks.judge import PART, headline, judge, truth_table
 from benchmarks.record import Run, load_runs, read_run, write_record, write_table
@@ -136,6 +136,7 @@ def _locked(
         message = held.record["error"]["message"]
         listener(Event(config.run_id, "failed", text=f"failed before ({message}); --restart runs it again"))
         return held
+    remove_parts(folder)
     device = ranks.device or pick_device(settings.device)
     threads = held.record["environment"]["threads"] if held is not None else settings.threads
     if threads is not None:

@@ -103,6 +103,18 @@ def test_killed_run_goes_on_to_the_same_bytes(uninterrupted: Path, tmp_path: Pat
     assert not list(resumed.folder.glob("*.part")), "half-written files must not stay"
 
 
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """A kill may come in the middle of any write: half a checkpoint, half a shard."""
+    small = spos(pool="all:20", curve_points=0, passes=32)
+    folder = tmp_path / "runs" / small.run_id
+    left = [folder / ".checkpoint.pt.4711.part", folder / "shards" / ".0000000.npz.4711.part"]
+    for part in left:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"half")
+    assert run(small, settings(tmp_path)).finished
+    assert not list(tmp_path.rglob("*.part"))
+
+
 def test_a_run_whose_command_was_killed_can_be_taken_up(uninterrupted: Path, tmp_path: Path) -> None:
     """Nobody reads its progress any more: that is no failure of the method."""
     job = {"config": spos().as_dict(), "settings": {"results": str(tmp_path), "existing": "reuse", "threads": 1}}

@@ -1,0 +1,94 @@
+"""Minutes of training until SPOS ranks NAS-Bench-201 so well, on CIFAR-10. For reading: no assertion.
+
+    SUPERTAU_DATA=... python tests/performance/time_to_tau.py RESULTS [SETTING ...]
+
+Each setting trains for about MINUTES on one thread, two side by side; its passes are measured first. Tau is that of 300
+unique cells, watched along the way: the learning rate falls to the end, so a curve says what a longer training passes
+through, not what a shorter one would have reached. One seed each; the same command again goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import kendalltau
+
+from benchmarks.config import RunConfig, resolve
+from benchmarks.executor import run_all
+from benchmarks.record import Run
+from benchmarks.runner import Settings
+from search_spaces.spaces import get_space
+
+MINUTES = 6.0
+TRIAL = 32_000
+"""Passes of the run that measures how many go into a minute."""
+TAUS = (0.4, 0.5, 0.6)
+SETTINGS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "16x16 C=8 batch 64": ({"image_size": 16}, {}),
+    "8x8 C=8 batch 64": ({"image_size": 8}, {}),
+    "8x8 C=8 batch 32": ({"image_size": 8}, {"batch_size": 32}),
+    "8x8 C=8 batch 128, rate .05": ({"image_size": 8}, {"batch_size": 128, "learning_rate": 0.05}),
+    "8x8 C=8 batch 64, rate .05": ({"image_size": 8}, {"learning_rate": 0.05}),
+    "8x8 C=16 batch 64": ({"image_size": 8, "channels": 16}, {}),
+    "12x12 C=8 batch 64": ({"image_size": 12}, {}),
+    "8x8 C=8 batch 64, unique": ({"image_size": 8}, {"sampling": "unique"}),
+    "8x8 C=8 batch 64, affine": ({"image_size": 8}, {"affine": True}),
+}
+
+
+def config(name: str, passes: int, *, pool: int = 300, points: int = 8) -> RunConfig:
+    size, settings = SETTINGS[name]
+    return resolve(
+        "spos", preset="standard", settings={"bn": ["batch"], **settings}, pool=f"unique:{pool}", passes=passes,
+        curve_points=points, curve_pool=pool, **size,
+    )  # fmt: skip
+
+
+def one(settings: Settings, chosen: RunConfig) -> Run:
+    (outcome,) = run_all([chosen], settings, lambda _: None, workers=1)
+    assert outcome.run is not None, outcome.message
+    return outcome.run
+
+
+def curve(run: Run) -> pd.DataFrame:
+    """Return minutes of training, tau by accuracy and by loss, for each point of the curve."""
+    space = get_space("nasbench201")
+    truth = space.truth("cifar10")
+    watched = pd.read_parquet(run.folder / "curve.parquet")
+    accuracy = dict(zip(truth.architectures, truth.mean, strict=True))
+    watched["truth"] = [accuracy[space.parse(text)] for text in watched["architecture"]]
+    minutes = run.record["cost"]["train_seconds"] / 60 / run.record["config"]["passes"]
+    return pd.DataFrame(
+        {
+            "minutes": passes * minutes,
+            "accuracy": kendalltau(part["accuracy@batch"], part["truth"])[0],
+            "loss": kendalltau(part["neg_loss@batch"], part["truth"])[0],
+        }
+        for passes, part in watched.groupby("passes")
+    )
+
+
+def main() -> None:
+    settings = Settings(Path(sys.argv[1]), threads=1)
+
+    def measure(name: str) -> str:
+        trial = one(settings, config(name, TRIAL, pool=20, points=0)).record["cost"]
+        passes = round(TRIAL / trial["train_seconds"] * 60 * MINUTES, -4)
+        held = curve(one(settings, config(name, int(passes))))
+        told = f"{name}: {passes:,} passes in {held['minutes'].iloc[-1]:.1f} min"
+        for column in ("accuracy", "loss"):
+            first = [held["minutes"][held[column] >= tau].min() for tau in TAUS]
+            reached = ", ".join(f"{tau:.2f} after {at:.1f}" for tau, at in zip(TAUS, first, strict=True) if at == at)
+            told += f"\n    by {column}: {' '.join(f'{tau:.3f}' for tau in held[column])}; {reached or 'below all'}"
+        print(told, flush=True)
+        return told
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(measure, sys.argv[2:] or SETTINGS))
+
+
+if __name__ == "__main__":
+    main()

@@ -20,8 +20,9 @@ leaderboard: $(VENV)/.installed  ## every estimator on each space of SPACES with
 	done
 	$(BIN)/supertau report --results $(RESULTS)
 
+# Files in their order, not by their number of tests: those that start many processes come first, and the small ones fill the end.
 test: $(VENV)/.installed-dev lint  ## lint, types, tests
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

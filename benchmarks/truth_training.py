@@ -30,6 +30,8 @@ from search_spaces.truth import GroundTruth
 
 BYTES = 1_000_000
 """Room that the notes of a table's trainings need."""
+TOLERANCE = 1.0
+"""Points by which a repeated training may differ at least."""
 
 
 def make_truth(
@@ -157,10 +159,22 @@ def _digest(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
 
 
+def repeat_limit(truth: GroundTruth) -> float:
+    """Return by how many points a training that is repeated elsewhere may differ.
+
+    The same processor and torch give the same digits. Others round otherwise, which a training amplifies until it ends
+    as one of another seed would: what two seeds of the table differ by in all but one of a hundred rows is usual then.
+    """
+    if truth.trials.shape[1] < 2:
+        return TOLERANCE
+    return max(TOLERANCE, float(np.quantile(np.abs(truth.trials[:, 0] - truth.trials[:, 1]), 0.99)))
+
+
 def check_table(path: Path, space: SearchSpace, count: int, listener: Listener | None = None) -> list[dict[str, Any]]:
     """Train some rows of a table again, with the recipe that it holds, and return what was found beside what it says.
 
-    Rows are spread evenly over the table; only the first seed is trained. Raises DataError for a table without recipe.
+    Rows are spread evenly over the table; only the first seed is trained. Each has a 'limit', by how many points it may
+    differ: see `repeat_limit`. Raises DataError for a table without recipe.
     """
     about = table_metadata(path)
     if "recipe" not in about:
@@ -168,12 +182,17 @@ def check_table(path: Path, space: SearchSpace, count: int, listener: Listener |
     recipe = Recipe(**about["recipe"])
     truth = read_table(path, space, recipe.name)
     rows = np.linspace(0, len(truth.architectures) - 1, min(count, len(truth.architectures))).round().astype(int)
-    found = []
+    found, limit = [], repeat_limit(truth)
     for at, row in enumerate(rows):
         architecture = truth.architectures[row]
         trained = train_alone(space, architecture, recipe, int(truth.seeds[0]))
         found.append(
-            {"architecture": space.format(architecture), "table": truth.trials[row, 0], "now": trained.accuracy}
+            {
+                "architecture": space.format(architecture),
+                "table": truth.trials[row, 0],
+                "now": trained.accuracy,
+                "limit": limit,
+            }
         )
         if listener is not None:
             listener(Event(path.name, "train", at + 1, len(rows)))

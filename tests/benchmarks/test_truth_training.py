@@ -11,11 +11,12 @@ from benchmarks import alone, truth_training
 from benchmarks.alone import Recipe, train_alone
 from benchmarks.cli import truth as truth_command
 from benchmarks.events import Interrupted
-from benchmarks.truth_training import check_table, make_truth
+from benchmarks.truth_training import check_table, make_truth, repeat_limit
 from search_spaces.errors import DataError, SupertauError, UnknownName
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.pool import select
 from search_spaces.table import read_table, table_metadata
+from search_spaces.truth import GroundTruth
 
 SPACE = NASBench201()
 TINY = Recipe("tiny", train=128, validation=100, channels=2, epochs=1, batch_size=64)
@@ -137,7 +138,6 @@ def test_a_recipe_for_small_networks_takes_no_others(make, tmp_path):
 
 def test_failed_trainings_are_a_view_of_their_own():
     from benchmarks.judge import judge, truth_table
-    from search_spaces.truth import GroundTruth
 
     cells = select(SPACE, "random:60").architectures
     rng = np.random.default_rng(0)
@@ -156,15 +156,31 @@ def test_failed_trainings_are_a_view_of_their_own():
     assert {row["view"] for row in without} == {"all", "unique", "connected"}
 
 
-@pytest.mark.parametrize(("now", "status"), [(50.9, 0), (51.1, 1)])
-def test_the_command_checks_the_packaged_table_unless_told_otherwise(monkeypatch, now, status):
+def test_a_repeated_training_may_differ_as_two_seeds_do():
+    cells = select(SPACE, "random:100").architectures
+    trials = np.full((100, 2), 70.0)
+    trials[:, 1] += np.linspace(-9.9, 0, 100)
+    assert repeat_limit(GroundTruth("nasbench201", "own", "test", 1, "a test", None, cells, trials, ("0", "1"))) == (
+        pytest.approx(9.8, abs=0.01)
+    )
+    for seeds in (trials[:, :1], trials[:, [0, 0]]):
+        names = tuple(map(str, range(seeds.shape[1])))
+        assert repeat_limit(GroundTruth("nasbench201", "own", "test", 1, "a test", None, cells, seeds, names)) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "status", "told"), [(50.0, 0, ""), (57.9, 0, "not the same digits"), (58.1, 1, "the table is wrong")]
+)
+def test_the_command_checks_the_packaged_table_unless_told_otherwise(monkeypatch, now, status, told):
     asked = []
 
     def checked(path, space, count, listener):
         asked.append((path.name, space.name, count))
-        return [{"architecture": "some", "table": 50.0, "now": now}]
+        return [{"architecture": "some", "table": 50.0, "now": now, "limit": 8.0}]
 
     monkeypatch.setattr(truth_command, "check_table", checked)
     held = CliRunner().invoke(truth_command.app, ["check", "--space", "nds-resnet", "--json"])
     assert (held.exit_code, asked) == (status, [("nds-resnet-micro.parquet", "nds-resnet", 3)])
-    assert json.loads(held.stdout[: held.stdout.index("]") + 1])[0]["now"] == now
+    assert json.loads(held.stdout)[0]["now"] == now
+    assert told in held.stderr
+    assert bool(told) == bool(held.stderr)

@@ -25,7 +25,7 @@ BNMode = Literal["recalibrated", "batch", "inherited"]
 recalibrated: reset, then the cumulative average over fixed training images run through this very sub-network.
 batch: the statistics of each validation batch. inherited: what supernet training left, mixed over all sub-networks;
 offered only to show what it costs (tau about .05 in the published logs of AngleNAS, C=16, N=5; .29 by loss and .43 by
-accuracy on our `standard` supernet, C=8, N=1, where the other modes reach .46).
+accuracy on a supernet of C=8, N=1 at 16x16, where the other modes reach .46).
 """
 BN_MODES: tuple[str, ...] = get_args(BNMode)
 

@@ -28,15 +28,13 @@ TRIAL = 32_000
 SEEDS = (0, 1)
 TAUS = (0.4, 0.5, 0.6)
 SETTINGS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
-    "16x16 C=8 batch 64": ({"image_size": 16}, {}),
-    "8x8 C=8 batch 64": ({"image_size": 8}, {}),
-    "8x8 C=8 batch 32": ({"image_size": 8}, {"batch_size": 32}),
-    "8x8 C=8 batch 128, rate .05": ({"image_size": 8}, {"batch_size": 128, "learning_rate": 0.05}),
-    "8x8 C=8 batch 64, rate .05": ({"image_size": 8}, {"learning_rate": 0.05}),
+    "16x16 C=8 batch 64": ({"image_size": 16, "channels": 8}, {}),
+    "8x8 C=8 batch 64": ({"image_size": 8, "channels": 8}, {}),
+    "8x8 C=8 batch 32": ({"image_size": 8, "channels": 8}, {"batch_size": 32}),
+    "8x8 C=8 batch 128, rate .05": ({"image_size": 8, "channels": 8}, {"batch_size": 128, "learning_rate": 0.05}),
     "8x8 C=16 batch 64": ({"image_size": 8, "channels": 16}, {}),
-    "12x12 C=8 batch 64": ({"image_size": 12}, {}),
-    "8x8 C=8 batch 64, unique": ({"image_size": 8}, {"sampling": "unique"}),
-    "8x8 C=8 batch 64, affine": ({"image_size": 8}, {"affine": True}),
+    "8x8 C=16 batch 64, unique": ({"image_size": 8, "channels": 16}, {"sampling": "unique"}),
+    "12x12 C=8 batch 64": ({"image_size": 12, "channels": 8}, {}),
 }
 
 

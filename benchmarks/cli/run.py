@@ -189,12 +189,22 @@ def seeds_of(entry: str, seeds: int) -> tuple[str, int]:
 
 
 def share_settings(values: dict[str, Any], estimators: list[str]) -> dict[str, dict[str, Any]]:
-    """Return for each estimator the values that are settings of it; one that no estimator has raises UnknownName."""
-    names = {name: [f.name for f in fields(ESTIMATORS.resolve(name).Config)] for name in estimators}
+    """Return for each estimator the values that are settings of it; one that no estimator has raises UnknownName.
+
+    A single value of a setting that is a list becomes a list.
+    """
+    types = {name: {f.name: str(f.type) for f in fields(ESTIMATORS.resolve(name).Config)} for name in estimators}
     for key in values:
-        if not any(key in held for held in names.values()):
-            raise unknown(f"setting of {', '.join(estimators)}", key, {k for held in names.values() for k in held})
-    return {name: {k: v for k, v in values.items() if k in held} for name, held in names.items()}
+        if not any(key in held for held in types.values()):
+            raise unknown(f"setting of {', '.join(estimators)}", key, {k for held in types.values() for k in held})
+    return {
+        name: {
+            key: [value] if held[key].startswith("tuple") and isinstance(value, str | float | int) else value
+            for key, value in values.items()
+            if key in held
+        }
+        for name, held in types.items()
+    }
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli.app import app
+from benchmarks.cli.run import parse_settings, share_settings
 from search_spaces.errors import SupertauError
 from search_spaces.spaces import get_space
 
@@ -162,6 +163,17 @@ def test_help_of_each_command_is_there(command: str) -> None:
     assert "Usage:" in text
     if command != "data":
         assert "Example" in text
+
+
+def test_a_list_of_one_needs_no_brackets() -> None:
+    values = parse_settings(["bn=batch", "learning_rate=0.1", "activations=0.5"])
+    assert share_settings(values, ["spos", "close"]) == {
+        "spos": {"bn": ["batch"], "learning_rate": 0.1},
+        "close": {"bn": ["batch"], "learning_rate": 0.1, "activations": [0.5]},
+    }
+    assert share_settings(parse_settings(["bn=batch,recalibrated"]), ["spos"]) == {
+        "spos": {"bn": ["batch", "recalibrated"]}
+    }
 
 
 def test_unknown_truth_and_pool_are_said_by_the_run(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class OneShotConfig:
     scoring_images: int | None = None  # the whole held-out split: the authors of SPOS test all of it
     calibration_images: int = 20480  # authors of SPOS: 20,000 images; 40 batches of 512
     calibration_batch: int = 512
-    precision: Precision = "float32"  # ours: as in the released code of all five methods
+    precision: Precision = "float32"  # ours; half precision is an option for GPUs
 
 
 SCORING_SETTINGS = ("bn", "scoring_batch", "scoring_images", "calibration_images", "calibration_batch")

@@ -45,7 +45,7 @@ PRESETS: dict[str, Preset] = {
             passes=128_000, pool="all:2000", curve_points=2, curve_pool=100,
         ),
         Preset(
-            # Of the sizes tried the one that ranks best after a few minutes of training: docs/performance.md.
+            # Of the sizes tried the one with the best mean tau of two seeds, which differ widely: docs/performance.md.
             "standard", "CIFAR-10 on a CPU or one small GPU, about ten minutes of training on one core",
             images="cifar10", image_size=8, train=25_000, validation=25_000, channels=16, cells=1,
             passes=1_500_000, pool="all", curve_points=8, curve_pool=200,

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special  # the same functions as in stats, which takes a second longer to load
 
 from benchmarks.metrics.point import METRICS, TOP_TIED, Metric, PoolError, check_pool
 from benchmarks.metrics.point import metric as find_metric
@@ -144,7 +144,7 @@ def runs_summary(values: Sequence[float | None]) -> RunsSummary:
     sd = float(known.std(ddof=1)) if n > 1 else None
     if n < 3 or mean is None or sd is None:
         return RunsSummary(mean, sd, n, None, None, left_out)
-    margin = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
+    margin = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(n)
     return RunsSummary(mean, sd, n, mean - margin, mean + margin, left_out)
 
 
@@ -183,7 +183,7 @@ def paired_difference(
         return Difference(entry.key, difference, None, None, False, NOT_DISTINGUISHABLE, n, seeds)
     margin = 0.0
     if seeds > 1:
-        margin = float(stats.t.ppf((1 + LEVEL) / 2, seeds - 1) * per_seed.std(ddof=1)) / math.sqrt(seeds)
+        margin = float(special.stdtrit(seeds - 1, (1 + LEVEL) / 2) * per_seed.std(ddof=1)) / math.sqrt(seeds)
     low = difference - math.hypot(max(difference - low, 0.0), margin)
     high = difference + math.hypot(max(high - difference, 0.0), margin)
     distinguishable = low > 0 or high < 0
@@ -249,7 +249,7 @@ def _limits(entry: Metric, value: float, drawn: Floats, n: int) -> tuple[float, 
     trials = top_size(entry.k, n)
     if trials * value >= FEW_HITS:
         return low, high
-    z2 = float(stats.norm.ppf((1 + LEVEL) / 2)) ** 2
+    z2 = float(special.ndtri((1 + LEVEL) / 2)) ** 2
     centre = (value + z2 / (2 * trials)) / (1 + z2 / trials)
     margin = math.sqrt(z2 * (value * (1 - value) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
     return max(min(low, centre - margin), 0.0), min(max(high, centre + margin), 1.0)

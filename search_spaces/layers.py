@@ -1,4 +1,4 @@
-"""Batch norm, 1x1 convolution and average pooling: the mathematics of torch's modules, faster on a CPU.
+"""Batch norm, convolutions and average pooling: the mathematics of torch's modules, faster on a CPU.
 
 The modules derive from torch's, have the same parameters and buffers, and leave to torch what they would not speed up:
 other devices, other layouts of memory. Figures: docs/performance.md.
@@ -21,7 +21,7 @@ LINE = 256
 VECTOR = 16
 """Numbers in a vector of AVX-512, and of single precision in a cache line."""
 LARGE = 2**16
-"""Numbers from which a batch norm is worth the fixed cost of several operations instead of one."""
+"""Numbers from which a batch norm or an average is worth the fixed cost of several operations instead of one."""
 
 
 _plain = False
@@ -44,9 +44,9 @@ def torchs_own() -> Iterator[None]:
 def interleaved(states: torch.Tensor) -> bool:
     """Return whether states (B, C, H, W) are on the CPU, in memory as (B, H, W, C), in single or double precision.
 
-    Inside `torchs_own` none are.
+    Inside `torchs_own` none are, nor where autocast decides in which precision operators run.
     """
-    if _plain:
+    if _plain or torch.is_autocast_enabled("cpu"):
         return False
     exact = states.device.type == "cpu" and states.dtype in (torch.float32, torch.float64)
     return exact and states.is_contiguous(memory_format=torch.channels_last)
@@ -118,6 +118,19 @@ class PointwiseConv2d(nn.Conv2d):
         return pointwise(states, self.weight, self.stride[0])
 
 
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution without bias; on images of 2x2 pixels the one matrix product that it is there."""
+
+    def __init__(self, narrow: int, width: int, stride: int = 1) -> None:
+        super().__init__(narrow, width, 3, stride=stride, padding=1, bias=False)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        if self.stride != (1, 1) or states.shape[2:] != (2, 2) or not interleaved(states):
+            return super().forward(states)
+        output: torch.Tensor = _FourPixels.apply(states, self.weight)
+        return output
+
+
 class DilatedConv2d(nn.Conv2d):
     """A depthwise convolution of dilation 2 without bias, as an ordinary one over every other row and column.
 
@@ -131,28 +144,86 @@ class DilatedConv2d(nn.Conv2d):
         )
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        batch, channels, height, width = states.shape
-        whole = self.stride == (1, 1)
-        if (
-            _plain
-            or states.device.type != "cpu"
-            or self.kernel_size[0] % 2 == 0
-            or (whole and (height % 2 or width % 2))
-        ):
+        kernel = self.kernel_size[0]
+        if _plain or states.device.type != "cpu" or kernel % 2 == 0:
             return super().forward(states)
-        pixels = states.permute(0, 2, 3, 1)
-        if whole:
-            split = pixels.reshape(batch, height // 2, 2, width // 2, 2, channels).permute(2, 4, 0, 1, 3, 5)
-            pixels = split.reshape(4 * batch, height // 2, width // 2, channels)
-        else:
-            pixels = pixels[:, ::2, ::2]
-        output = functional.conv2d(
-            pixels.permute(0, 3, 1, 2), self.weight, padding=self.kernel_size[0] // 2, groups=channels
-        )
-        if not whole:
-            return output
-        split = output.permute(0, 2, 3, 1).reshape(2, 2, batch, height // 2, width // 2, channels)
-        return split.permute(2, 3, 0, 4, 1, 5).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+        if self.stride == (2, 2):
+            even = states.permute(0, 2, 3, 1)[:, ::2, ::2].permute(0, 3, 1, 2)
+            return functional.conv2d(even, self.weight, padding=kernel // 2, groups=len(self.weight))
+        # torch's forward is fast, and its backward too where channels are few and the image wider than the kernel.
+        height, width = states.shape[2:]
+        slow = len(self.weight) >= VECTOR or min(height, width) < 2 * kernel - 1
+        if not slow or height % 2 or width % 2 or states.dtype != torch.float32 or not interleaved(states):
+            return super().forward(states)
+        output: torch.Tensor = _Dilated.apply(states, self.weight)
+        return output
+
+
+def _windows(kernel: torch.Tensor) -> list[torch.Tensor]:
+    """Return the taps of a kernel (C', 3, 3, C) that each of 2x2 pixels takes its neighbours by, (C', 2, 2, C)."""
+    return [kernel[:, 1 - row : 3 - row, 1 - column : 3 - column] for row in range(2) for column in range(2)]
+
+
+class _FourPixels(torch.autograd.Function):
+    """A 3x3 convolution of images of 2x2 pixels: every pixel enters every other, so that nothing is multiplied in vain.
+
+    An image is a row of 4 C numbers, the kernel spread out a matrix (4 C', 4 C).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        width, narrow = weight.shape[:2]
+        spread = torch.stack(_windows(weight.permute(0, 2, 3, 1))).view(4 * width, 4 * narrow)
+        images = states.permute(0, 2, 3, 1).reshape(-1, 4 * narrow)
+        ctx.save_for_backward(images, spread)
+        return (images @ spread.T).view(-1, 2, 2, width).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        images, spread = ctx.saved_tensors
+        width, narrow = gradient.shape[1], images.shape[1] // 4
+        given = gradient.permute(0, 2, 3, 1).reshape(-1, 4 * width)
+        of_kernel = spread.new_zeros(width, 3, 3, narrow)
+        parts = (given.T @ images).view(4, width, 2, 2, narrow)
+        for window, part in zip(_windows(of_kernel), parts, strict=True):
+            window += part
+        of_states = (given @ spread).view(-1, 2, 2, narrow).permute(0, 3, 1, 2)
+        return of_states, of_kernel.permute(0, 3, 1, 2)
+
+
+class _Dilated(torch.autograd.Function):
+    """torch's dilated depthwise convolution, with the backward of an ordinary one over images of half the size."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(states, weight)
+        return functional.conv2d(states, weight, padding=weight.shape[2] - 1, dilation=2, groups=len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        states, weight = ctx.saved_tensors
+        padding = [weight.shape[2] // 2] * 2
+        of_states, of_weight, _ = torch.ops.aten.convolution_backward(
+            _quartered(gradient), _quartered(states), weight, None, [1, 1], padding, [1, 1], False, [0, 0],
+            len(weight), [*ctx.needs_input_grad, False],
+        )  # fmt: skip
+        return None if of_states is None else _rejoined(of_states, states.shape), of_weight
+
+
+def _quartered(states: torch.Tensor) -> torch.Tensor:
+    """Return the even and odd rows and columns of states (B, C, H, W) as images of their own, (4B, C, H/2, W/2)."""
+    batch, channels, height, width = states.shape
+    pixels = states.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return pixels.permute(2, 4, 0, 1, 3, 5).reshape(-1, height // 2, width // 2, channels).permute(0, 3, 1, 2)
+
+
+def _rejoined(quarters: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Return the states of a shape that `_quartered` took apart."""
+    batch, channels, height, width = shape
+    pixels = quarters.permute(0, 2, 3, 1).reshape(2, 2, batch, height // 2, width // 2, channels)
+    return pixels.permute(2, 3, 0, 4, 1, 5).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class AvgPool3x3(nn.AvgPool2d):
@@ -162,7 +233,9 @@ class AvgPool3x3(nn.AvgPool2d):
         super().__init__(3, stride=stride, padding=1, count_include_pad=False)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        if self.stride != 1 or not interleaved(states):
+        # Scoring stacks sub-networks: what it does must not depend on how many, or digits would.
+        large = states.numel() > LARGE or torch.is_inference_mode_enabled()
+        if self.stride != 1 or not large or states.dtype != torch.float32 or not interleaved(states):
             return super().forward(states)
         pooled: torch.Tensor = _AveragePool.apply(states)
         return pooled

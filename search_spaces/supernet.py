@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import nn
 
-from search_spaces.layers import BatchNorm2d, PointwiseConv2d
+from search_spaces.layers import BatchNorm2d, Conv3x3, PointwiseConv2d
 from search_spaces.space import Architecture, NetworkConfig
 
 
@@ -88,14 +88,12 @@ class PathNetwork(nn.Module, ABC):
 
 
 class ReLUConvBN(nn.Sequential):
-    """ReLU, convolution without bias, batch norm: the form of convolutions in and between cells."""
+    """ReLU, 1x1 or 3x3 convolution without bias, batch norm: the form of convolutions in and between cells."""
 
     def __init__(self, narrow: int, width: int, kernel: int, stride: int = 1, *, affine: bool = True) -> None:
         super().__init__(
             nn.ReLU(),
-            PointwiseConv2d(narrow, width, stride)
-            if kernel == 1
-            else nn.Conv2d(narrow, width, kernel, stride=stride, padding=kernel // 2, bias=False),
+            (PointwiseConv2d if kernel == 1 else Conv3x3)(narrow, width, stride),
             BatchNorm2d(width, affine=affine),
         )
 

@@ -1,13 +1,14 @@
 """Fast layers compute what torch's modules compute: outputs, gradients, running statistics."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
 from search_spaces import layers
-from search_spaces.layers import AvgPool3x3, BatchNorm2d, DilatedConv2d, PointwiseConv2d
+from search_spaces.layers import AvgPool3x3, BatchNorm2d, Conv3x3, DilatedConv2d, PointwiseConv2d
 
 SHAPES = [(6, 8, 6, 6), (4, 5, 3, 7), (3, 24, 4, 4), (2, 1, 4, 4), (8, 300, 2, 2)]
 
@@ -41,16 +42,16 @@ def same(ours: nn.Module, reference: nn.Module, states: torch.Tensor) -> None:
 
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the uses of the fast batch norm, so that no test compares torch with itself."""
-    calls: list[int] = []
-    plain = layers._Standardise.apply
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Name the fast ways as they are taken, so that no test compares torch with itself."""
+    calls: list[str] = []
 
-    def counted(*arguments: object) -> object:
-        calls.append(1)
-        return plain(*arguments)
+    def counted(name: str, plain: Callable[..., object]) -> Callable[..., object]:
+        return lambda *arguments: calls.append(name) or plain(*arguments)
 
-    monkeypatch.setattr(layers._Standardise, "apply", counted)
+    for name in ("_Standardise", "_FourPixels", "_Dilated", "_AveragePool"):
+        function = getattr(layers, name)
+        monkeypatch.setattr(function, "apply", counted(name, function.apply))
     return calls
 
 
@@ -140,16 +141,57 @@ def test_pointwise_convolution(shape, stride) -> None:
     assert ours(states_of(*shape)).is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_convolution(side, stride, taken) -> None:
+    ours, reference = (m.double() for m in (Conv3x3(5, 7, stride), nn.Conv2d(5, 7, 3, stride, 1, bias=False)))
+    ours = ours.to(memory_format=torch.channels_last)
+    same(ours, reference, states_of(4, 5, side, side))
+    assert taken == (["_FourPixels"] if (side, stride) == (2, 1) else [])
+    assert ours(states_of(4, 5, 2, 2)).is_contiguous(memory_format=torch.channels_last)
+    ours(states_of(4, 5, 2, 2)).sum().backward()
+    assert ours.weight.grad.stride() == ours.weight.stride()  # else each step copies it
+
+
 @pytest.mark.parametrize(("shape", "stride"), list(itertools.product(SHAPES, (1, 2))))
-def test_average_pool(shape, stride) -> None:
+def test_average_pool(shape, stride, taken) -> None:
     reference = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
-    same(AvgPool3x3(stride), reference, states_of(*shape))
+    same(AvgPool3x3(stride), reference, states_of(*shape, dtype=torch.float32))
+    assert taken == ["_AveragePool"] * (stride == 1)
+
+
+def test_small_averages_are_left_to_torch_but_in_scoring(taken, monkeypatch) -> None:
+    """Where sub-networks are stacked, their number must not decide how one of them is computed."""
+    states = states_of(4, 8, 4, 4, dtype=torch.float32)
+    monkeypatch.setattr(layers, "LARGE", states.numel())
+    pool = AvgPool3x3()
+    plain = pool(states)
+    with torch.no_grad():
+        pool(states)
+    assert not taken
+    assert pool(states_of(4, 8, 4, 4)).dtype == torch.float64
+    assert not taken
+    with torch.inference_mode():
+        torch.testing.assert_close(pool(states), plain)
+    assert taken == ["_AveragePool"]
 
 
 @pytest.mark.parametrize(("shape", "stride", "kernel"), list(itertools.product(SHAPES, (1, 2), (3, 5))))
-def test_dilated_convolution(shape, stride, kernel) -> None:
-    channels = shape[1]
+def test_dilated_convolution(shape, stride, kernel, taken, monkeypatch) -> None:
+    monkeypatch.setattr(layers, "VECTOR", 1)
+    channels, height, width = shape[1:]
     reference = nn.Conv2d(
         channels, channels, kernel, stride, padding=kernel - 1, dilation=2, groups=channels, bias=False
     )
-    same(DilatedConv2d(channels, kernel, stride).double(), reference.double(), states_of(*shape))
+    same(DilatedConv2d(channels, kernel, stride), reference, states_of(*shape, dtype=torch.float32))
+    assert taken == ["_Dilated"] * (stride == 1 and height % 2 == width % 2 == 0)
+
+
+@pytest.mark.parametrize(("side", "kernel", "fast"), [(8, 3, False), (8, 5, True), (4, 3, True), (16, 5, False)])
+def test_few_channels_are_left_to_torch_unless_the_kernel_is_wider_than_the_image(side, kernel, fast, taken) -> None:
+    DilatedConv2d(8, kernel)(states_of(2, 8, side, side, dtype=torch.float32))
+    assert bool(taken) == fast
+    taken.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        DilatedConv2d(8, kernel)(states_of(2, 8, side, side, dtype=torch.float32))
+    assert not taken

@@ -24,16 +24,19 @@ from torch.nn import functional
 from benchmarks.metrics import METRICS, evaluate
 from estimators.estimator import Monitor
 from estimators.problem import Augmentation, ImageSet, Problem
+from estimators.registry import ESTIMATORS
 from estimators.spos import SPOS
 from search_spaces.layers import torchs_own
 from search_spaces.nasbench201 import NASBench201
-from search_spaces.space import Architecture, NetworkConfig
+from search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from search_spaces.spaces import get_space
 from search_spaces.supernet import Supernet
 
 SETTINGS = {
     "C8-N1-16x16": (NetworkConfig(8, 1, 16), 128, 20),
     "C16-N1-16x16": (NetworkConfig(16, 1, 16), 128, 20),
     "C16-N5-32x32": (NetworkConfig(16, 5, 32), 64, 4),
+    "C16-N1-8x8": (NetworkConfig(16, 1, 8), 64, 40),  # preset standard
 }
 ROUNDS = 5
 
@@ -50,12 +53,16 @@ def every_core(one_thread: None) -> Iterator[None]:
 @pytest.fixture(params=SETTINGS, ids=list(SETTINGS))
 def setting(request: pytest.FixtureRequest) -> tuple[Problem, int, int]:
     network, batch, steps = SETTINGS[request.param]
+    return problem_of(NASBench201(), network), batch, steps
+
+
+def problem_of(space: SearchSpace, network: NetworkConfig) -> Problem:
     generator = torch.Generator().manual_seed(0)
     shape = (2048, 3, network.image_size, network.image_size)
     pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
     labels = torch.randint(10, (len(pixels),), generator=generator)
     images = ImageSet("noise", pixels, labels, 10, (0.5,) * 3, (0.25,) * 3, Augmentation(crop=2, flip=True))
-    return Problem(NASBench201(), network, images, images, seed=0), batch, steps
+    return Problem(space, network, images, images, seed=0)
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -204,6 +211,27 @@ def test_scored_architecture_images_per_second(benchmark, setting) -> None:
         benchmark, lambda: spos.score(architectures) and None, reference, "architecture images/s",
         count * len(architectures), lambda: convolutions.seconds(backward=False) * scale, scale,
     )  # fmt: skip
+
+
+@pytest.mark.benchmark(group="zero-cost")
+@pytest.mark.parametrize("name", ["grad_norm", "snip", "synflow", "jacob_cov", "naswot"])
+@pytest.mark.parametrize("space", ["nasbench201", "nasbench301"])
+def test_untrained_networks_measured(benchmark, space: str, name: str) -> None:
+    """The reference is the same measure on torch's own layers."""
+    problem = problem_of(get_space(space), NetworkConfig(16, 1, 16))
+    measure = ESTIMATORS.resolve(name).configured("standard", {})
+    measure.start(problem)
+    rng = np.random.default_rng(0)
+    architectures = [problem.space.sample(rng) for _ in range(5)]
+
+    def ours() -> None:
+        measure.score(architectures)
+
+    def reference() -> None:
+        with torchs_own():
+            ours()
+
+    paired(benchmark, ours, reference, "architectures/s", len(architectures))
 
 
 @pytest.mark.benchmark(group="peak")

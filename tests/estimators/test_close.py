@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from monitors import Listener
 from scipy import stats
 from states import loaded, same, stored
 
@@ -46,16 +47,7 @@ def smoke(**overrides):
     return CLOSE.configured("smoke", {**SMALL, **overrides})
 
 
-class Listener(Monitor):
-    def __init__(self, then):
-        self.then, self.rates = then, []
-
-    def after_step(self, estimator, step, total, loss, learning_rate):
-        self.rates.append(learning_rate)
-        self.then(estimator, step)
-
-
-def fitted(problem, passes=PASSES, then=lambda _estimator, _step: None, **overrides):
+def fitted(problem, passes=PASSES, then=lambda *_: None, **overrides):
     estimator = smoke(**overrides)
     estimator.fit(problem, Budget(passes), Listener(then))
     return estimator
@@ -217,7 +209,7 @@ def test_a_block_rests_at_its_initial_values_until_it_inherits(problem, wit):
     row = estimator.supernet.gate.output.weight[2].detach().clone()
     held = {}
 
-    def look(_estimator, step):
+    def look(_estimator, step, *_):
         if step < 8:
             for block, before in zip(blocks(estimator, 2), fresh, strict=True):
                 assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
@@ -271,7 +263,7 @@ def test_optimiser_state_is_not_inherited(problem):
 def test_repaired_gate_rests_while_there_is_one_block(problem):
     estimator, start = started(problem), {}
 
-    def look(_estimator, step):
+    def look(_estimator, step, *_):
         moved = [not torch.equal(value, start[name]) for name, value in estimator.supernet.gate.state_dict().items()]
         assert any(moved) == (step > 4), step
 
@@ -284,7 +276,7 @@ def test_repaired_gate_takes_adams_steps_without_decay(problem):
     estimator, held = started(problem, sampling="unique-live", fixed_blocks=2), {}
     held.update(values(estimator.supernet.gate))
 
-    def look(_estimator, step):
+    def look(_estimator, step, *_):
         if step == 1:
             for name, p in estimator.supernet.gate.named_parameters():
                 large = p.grad.abs() > 1e-4  # against Adam's epsilon
@@ -310,7 +302,7 @@ def test_released_gate_decays_before_it_is_used(problem):
     estimator = started(problem, mode="reference", activations=(0.0, 0.9), srt=False, **settings)
     before, seen = values(estimator.supernet.gate), []
 
-    def look(_estimator, step):
+    def look(_estimator, step, *_):
         if step == 10:  # the end of the first of two epochs: the second block is about to become active
             assert estimator.supernet.level == 1
             seen.append((values(estimator.supernet.gate), estimator.diagnostics()["gate_norm_ratio"]))
@@ -342,7 +334,7 @@ def test_released_output_layer_is_outside_the_optimiser_between_events(problem):
         outside.append(estimator.outside_optimisers())
         held.update(values(estimator.supernet.gate))
 
-    def after(_estimator, _step):
+    def after(_estimator, _step, *_):
         now = values(estimator.supernet.gate)
         moved.append([not torch.equal(now[name], held[name]) for name in ("output.weight", "encoder.first.weight")])
 
@@ -413,7 +405,7 @@ def cosine(step, total, first=0.025, last=0.001):
 
 @pytest.mark.parametrize("srt", [True, False])
 def test_cosine_begins_again_at_the_restart_over_the_rest_of_the_run(problem, srt):
-    listener = Listener(lambda _estimator, _step: None)
+    listener = Listener()
     smoke(srt=srt).fit(problem, Budget(PASSES), listener)
     expected = [cosine(step, 20) if not srt or step < 8 else cosine(step - 8, 12) for step in range(20)]
     assert listener.rates == pytest.approx(expected)
@@ -467,7 +459,7 @@ def test_plateau_hears_the_mean_loss_of_each_epoch_after_blocks_and_restart(prob
 
 def test_plateau_lowers_the_rate_and_the_restart_lifts_it(problem):
     """With no patience and a loss that hardly falls, the rate is halved at each epoch."""
-    listener = Listener(lambda _estimator, _step: None)
+    listener = Listener()
     settings = {"schedule": "plateau", "plateau_patience": 0, "learning_rate": 1e-6, "final_learning_rate": 0.0}
     estimator = smoke(**settings)
     estimator.start(problem)
@@ -517,7 +509,7 @@ def test_without_gate_blocks_are_drawn_and_only_they_run(problem):
     estimator = started(problem, gate="random", fixed_blocks=4)
     estimator.sampler = lambda: FULL
     picks = []
-    estimator.train(Budget(50 * 32), Listener(lambda e, _step: picks.extend(e.supernet.picks)))
+    estimator.train(Budget(50 * 32), Listener(lambda e, _step, *_: picks.extend(e.supernet.picks)))
     counts = np.bincount(picks, minlength=4)
     assert stats.chisquare(counts).pvalue > 1e-3
     ran = [block[str(CONV3)][2].num_batches_tracked.item() for block in glow(estimator)[0].blocks]
@@ -574,7 +566,7 @@ def test_scores_follow_the_gate_as_it_changes(problem):
     """Scoring in mid-training, then on: the second scores are those of the state then, not of an assignment kept."""
     seen = []
 
-    def look(estimator, step):
+    def look(estimator, step, *_):
         if step in (12, 13, 20):
             seen.append((stored(estimator.state_dict()), estimator.score(CELLS)["neg_loss@batch"]))
 
@@ -596,7 +588,7 @@ def test_scores_follow_the_gate_as_it_changes(problem):
 def test_a_run_goes_on_from_any_step_and_repeats_no_event(problem, settings, steps):
     """Saved just before a block or the restart is due, and just after."""
     saved = {}
-    whole = fitted(problem, steps * 32, lambda e, step: saved.update({step: stored(e.state_dict())}), **settings)
+    whole = fitted(problem, steps * 32, lambda e, step, *_: saved.update({step: stored(e.state_dict())}), **settings)
     events = {*whole.activated_at, whole.restarted_at}
     chosen = {4, 8, 9, 13} if settings == {} else events - {0}
     for step in chosen:
@@ -646,7 +638,9 @@ def test_gate_noise_is_seeded(problem):
     picks = []
     for seed in (0, 0, 1):
         seen = []
-        fitted(dataclasses.replace(problem, seed=seed), then=lambda e, _step, seen=seen: seen.append(e.supernet.picks))
+        fitted(
+            dataclasses.replace(problem, seed=seed), then=lambda e, _step, *_, seen=seen: seen.append(e.supernet.picks)
+        )
         picks.append(seen)
     assert picks[0] == picks[1] != picks[2]
     assert picks[0][3] is None

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from monitors import Listener
 from scipy import stats
 from states import loaded, same, stored
 
@@ -25,14 +26,6 @@ NONE, SKIP, CONV1, CONV3, POOL = range(5)
 ALL = list(SPACE.enumerate())
 LIGHT = {"initial_pool": 6, "new_architectures": 3, "keep_top": 2, "epd_epochs": 1, "scoring_images": 32}
 CELLS = [(CONV3,) * 6, (CONV1, SKIP, CONV3, POOL, CONV3, CONV1), (SKIP, POOL, NONE, NONE, SKIP, POOL), (NONE,) * 6]
-
-
-class Listener(Monitor):
-    def __init__(self, then):
-        self.then = then
-
-    def after_step(self, estimator, step, total, loss, learning_rate):
-        self.then(estimator, step, total, learning_rate)
 
 
 class Watched(NAOV2):

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from monitors import Listener
 from states import loaded, stored
 from torch import nn
 
@@ -36,14 +37,6 @@ class Recording(NASBench201):
     def disjoint_pair(self, rng):
         self.given.append(self.pair or super().disjoint_pair(rng))
         return self.given[-1]
-
-
-class Listener(Monitor):
-    def __init__(self, then):
-        self.then = then
-
-    def after_step(self, estimator, step, total, loss, learning_rate):
-        self.then(estimator, step, total)
 
 
 def smoke(**overrides):
@@ -234,7 +227,7 @@ def test_only_the_two_paths_move_whatever_decay_and_momentum_would_do(problem):
     names = {parameter: name for name, parameter in estimator.supernet.named_parameters()}
     held.update({name: p.detach().clone() for p, name in names.items()})
 
-    def look(_estimator, step, _total):
+    def look(_estimator, step, *_):
         if step > 11:
             return
         paths = set().union(*(path_names(estimator.supernet, path) for path in space.given[-1]))
@@ -266,7 +259,7 @@ def test_classifier_takes_no_part_until_the_probe_has_chosen(problem):
     first.start(problem)
     initial = stored(first.supernet.classifier.state_dict())
 
-    def look(estimator, step, total):
+    def look(estimator, step, total, _rate):
         seen.append(stored(estimator.supernet.classifier.state_dict()) == initial)
         assert np.isfinite(estimator.score(CELLS)["accuracy@batch"]).all()
 
@@ -474,7 +467,7 @@ def test_probe_rate_falls_at_60_and_80_percent():
 def test_probe_leaves_the_backbone_and_the_teacher_alone(problem):
     held = {}
 
-    def look(estimator, step, total):
+    def look(estimator, step, total, _rate):
         parts = (estimator.supernet, estimator.projector, estimator.teacher, estimator.teacher_projector)
         parameters = [p for part in parts for name, p in part.named_parameters() if not name.startswith("classifier")]
         now = [*parameters, estimator.queue, *estimator.teacher.buffers()]
@@ -566,7 +559,7 @@ def test_budget_is_kept_and_what_is_left_goes_to_the_probe():
 def test_a_contrastive_step_costs_eight_thirds_per_image_and_one_of_the_probe_a_third(problem):
     costs, totals = [], set()
 
-    def look(estimator, step, total):
+    def look(estimator, step, total, _rate):
         costs.append(estimator.cost()["train_images"])
         totals.add(total)
 
@@ -599,7 +592,7 @@ def test_too_small_a_budget_for_the_probe_is_told(problem):
 
 def test_a_run_goes_on_from_any_step_of_either_phase(problem):
     saved = {}
-    whole = fitted(problem, monitor=Listener(lambda e, step, _total: saved.update({step: stored(e.state_dict())})))
+    whole = fitted(problem, monitor=Listener(lambda e, step, *_: saved.update({step: stored(e.state_dict())})))
     end = stored(whole.state_dict())
     assert sorted(saved) == list(range(1, 16))
     assert saved[15] == end  # the choice is made before anyone hears of the last step
@@ -607,7 +600,7 @@ def test_a_run_goes_on_from_any_step_of_either_phase(problem):
     for step in (1, 6, 11, 12, 14, 15):
         estimator, heard = smoke(), []
         estimator.restore(problem, loaded(saved[step]))
-        estimator.train(Budget(BUDGET), Listener(lambda _e, step, _total, heard=heard: heard.append(step)))
+        estimator.train(Budget(BUDGET), Listener(lambda _e, step, *_, heard=heard: heard.append(step)))
         assert heard == list(range(step + 1, 16))
         ended = loaded(end)
         for held, again in zip(leaves(ended), leaves(estimator.state_dict()), strict=True):
@@ -771,7 +764,7 @@ def test_it_learns(problem):
     """Without distortion an image is soon found again across paths: the loss leaves that of chance, 2 ln 65."""
     losses = []
 
-    def look(estimator, step, total):
+    def look(estimator, step, total, _rate):
         if estimator.probe.loop.step == 0:
             losses.append(estimator.diagnostics()["contrastive_loss"])
 

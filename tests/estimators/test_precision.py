@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from monitors import Listener
 from scipy.stats import spearmanr
 from states import loaded, same, stored
 from torch import nn
@@ -89,17 +90,11 @@ def test_every_method_trains_and_goes_on_from_a_checkpoint(problem, method):
     def fresh():
         return ESTIMATORS.resolve(method).configured("smoke", settings)
 
-    held = []
-
-    class Listener(Monitor):
-        def after_step(self, estimator, step, total, loss, learning_rate):
-            if step == total // 2:
-                held.append(stored(estimator.state_dict()))
-
+    held = {}
     whole = fresh()
-    whole.fit(problem, Budget(640), Listener())
+    whole.fit(problem, Budget(640), Listener(lambda e, step, *_: held.update({step: stored(e.state_dict())})))
     again = fresh()
-    again.restore(problem, loaded(held[0]))
+    again.restore(problem, loaded(held[max(held) // 2]))
     again.train(Budget(640), Monitor())
     assert same(loaded(stored(again.state_dict())), loaded(stored(whole.state_dict())))
     assert all(parameter.isfinite().all() for parameter in whole.supernet.parameters())

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from monitors import Listener
 from states import loaded, stored
 
 from estimators import Budget, Monitor
@@ -36,14 +37,6 @@ PASSES = (4 + SHIFT_STEPS) * BATCH
 
 def small(**changes):
     return Shifting.configured("smoke", {**SMALL, **changes})
-
-
-class Listener(Monitor):
-    def __init__(self, then):
-        self.then = then
-
-    def after_step(self, estimator, step, total, loss, learning_rate):
-        self.then(estimator, step, total, learning_rate)
 
 
 def fitted(problem, monitor=None, passes=PASSES, **changes):

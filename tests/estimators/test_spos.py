@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from monitors import Listener
 from scipy import stats
 from states import loaded, stored
 
@@ -26,14 +27,6 @@ CELLS = [FULL, (CONV1, SKIP, CONV3, POOL, CONV3, CONV1), (SKIP, POOL, NONE, NONE
 
 def smoke(**overrides):
     return SPOS.configured("smoke", overrides)
-
-
-class Listener(Monitor):
-    def __init__(self, then):
-        self.then = then
-
-    def after_step(self, estimator, step, total, loss, learning_rate):
-        self.then(estimator, step)
 
 
 def fitted(problem, passes=640, monitor=None, **overrides):
@@ -102,7 +95,7 @@ def test_a_step_trains_exactly_the_drawn_path(problem):
     names = {parameter: name for name, parameter in estimator.supernet.named_parameters()}
     held = {}
 
-    def look(_estimator, step):
+    def look(_estimator, step, *_):
         assert len(drawn) == step
         path = {names[parameter] for parameter in estimator.supernet.path_parameters(drawn[-1])}
         trained = {name for parameter, name in names.items() if parameter.grad is not None}
@@ -170,7 +163,7 @@ def test_augmentation_can_be_switched_off(problem):
 )
 def test_steps_are_as_many_batches_as_fit_into_the_budget(problem, passes, batch, steps):
     heard = []
-    estimator = fitted(problem, passes, Listener(lambda _e, step: heard.append(step)), batch_size=batch)
+    estimator = fitted(problem, passes, Listener(lambda _e, step, *_: heard.append(step)), batch_size=batch)
     assert heard == list(range(1, steps + 1))
     assert estimator.cost()["train_images"] == steps * batch <= passes
     assert estimator.diagnostics() == {"steps": steps, "updates_per_architecture": steps / 15_625}
@@ -241,7 +234,7 @@ def test_a_run_goes_on_from_any_step_and_scoring_in_between_changes_nothing(prob
     total, saved = 4 * 32, []
     whole = fitted(problem, total)
 
-    def save(estimator, _step):
+    def save(estimator, _step, *_):
         saved.append(stored(estimator.state_dict()))
         estimator.score(CELLS[:2])
 

@@ -1,15 +1,15 @@
 """Minutes of training until SPOS ranks NAS-Bench-201 so well, on CIFAR-10. For reading: no assertion.
 
-    SUPERTAU_DATA=... python tests/performance/time_to_tau.py RESULTS [SETTING ...]
+    SUPERTAU_DATA=... python tests/performance/time_to_tau.py RESULTS [--minutes 20] [SETTING ...]
 
-Each setting trains for about MINUTES on one thread, two side by side; its passes are measured first. Tau is that of 300
-unique cells, watched along the way: the learning rate falls to the end, so a curve says what a longer training passes
-through, not what a shorter one would have reached. The same command again goes on.
+Each setting trains for about so many minutes on one thread, two side by side; its passes are measured first. Tau is
+that of 300 unique cells, watched along the way: the learning rate falls to the end, so a curve says what a longer
+training passes through, not what a shorter one would have reached. The same command again goes on.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from benchmarks.record import Run
 from benchmarks.runner import Settings
 from search_spaces.spaces import get_space
 
-MINUTES = 6.0
 TRIAL = 32_000
 """Passes of the run that measures how many go into a minute."""
 SEEDS = (0, 1)
@@ -31,10 +30,10 @@ SETTINGS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "16x16 C=8 batch 64": ({"image_size": 16, "channels": 8}, {}),
     "8x8 C=8 batch 64": ({"image_size": 8, "channels": 8}, {}),
     "8x8 C=8 batch 32": ({"image_size": 8, "channels": 8}, {"batch_size": 32}),
-    "8x8 C=8 batch 128, rate .05": ({"image_size": 8, "channels": 8}, {"batch_size": 128, "learning_rate": 0.05}),
     "8x8 C=16 batch 64": ({"image_size": 8, "channels": 16}, {}),
     "8x8 C=16 batch 64, unique": ({"image_size": 8, "channels": 16}, {"sampling": "unique"}),
-    "12x12 C=8 batch 64": ({"image_size": 12, "channels": 8}, {}),
+    "8x8 C=16 batch 64, rate .1": ({"image_size": 8, "channels": 16}, {"learning_rate": 0.1}),
+    "8x8 C=16 batch 128, rate .1": ({"image_size": 8, "channels": 16}, {"batch_size": 128, "learning_rate": 0.1}),
 }
 
 
@@ -70,11 +69,18 @@ def curve(run: Run) -> pd.DataFrame:
 
 
 def main() -> None:
-    settings = Settings(Path(sys.argv[1]), threads=1)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("settings", nargs="*", metavar="SETTING", help=f"of: {'; '.join(SETTINGS)} [default: all]")
+    parser.add_argument("--minutes", type=float, default=6.0)
+    asked = parser.parse_intermixed_args()
+    if unknown := set(asked.settings) - set(SETTINGS):
+        parser.error(f"no setting {', '.join(map(repr, sorted(unknown)))}; there are: {'; '.join(SETTINGS)}")
+    settings = Settings(asked.results, threads=1, lock_seconds=600)  # both seeds of a setting want its trial
 
     def measure(name: str, seed: int) -> None:
         trial = one(settings, config(name, TRIAL, pool=20, points=0)).record["cost"]
-        passes = round(TRIAL / trial["train_seconds"] * 60 * MINUTES, -4)
+        passes = round(TRIAL / trial["train_seconds"] * 60 * asked.minutes, -4)
         held = curve(one(settings, config(name, int(passes), seed=seed)))
         told = f"{name}, seed {seed}: {passes:,.0f} passes in {held['minutes'].iloc[-1]:.1f} min"
         for column in ("accuracy", "loss"):
@@ -84,7 +90,7 @@ def main() -> None:
         print(told, flush=True)
 
     with ThreadPoolExecutor(2) as pool:
-        for task in [pool.submit(measure, name, seed) for seed in SEEDS for name in sys.argv[2:] or SETTINGS]:
+        for task in [pool.submit(measure, name, seed) for seed in SEEDS for name in asked.settings or SETTINGS]:
             task.result()
 
 

@@ -135,7 +135,7 @@ class DilatedConv2d(nn.Conv2d):
     """A depthwise convolution of dilation 2 without bias, as an ordinary one over every other row and column.
 
     With stride 2 it reads the even rows and columns only; with stride 1 even and odd ones never meet, so that they are
-    images of half the size. Backward through torch's dilated kernel takes up to 17 times as long.
+    images of half the size, which backward uses. torch's backward takes up to 17 times as long.
     """
 
     def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import nn
@@ -90,7 +90,7 @@ class PathNetwork(nn.Module, ABC):
 class ReLUConvBN(nn.Sequential):
     """ReLU, 1x1 or 3x3 convolution without bias, batch norm: the form of convolutions in and between cells."""
 
-    def __init__(self, narrow: int, width: int, kernel: int, stride: int = 1, *, affine: bool = True) -> None:
+    def __init__(self, narrow: int, width: int, kernel: Literal[1, 3], stride: int = 1, *, affine: bool = True) -> None:
         super().__init__(
             nn.ReLU(),
             (PointwiseConv2d if kernel == 1 else Conv3x3)(narrow, width, stride),

@@ -13,11 +13,12 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
 
 from benchmarks.config import RunConfig, resolve
 from benchmarks.executor import run_all
+from benchmarks.metrics import METRICS
 from benchmarks.record import Run
 from benchmarks.runner import Settings
 from search_spaces.spaces import get_space
@@ -56,13 +57,16 @@ def curve(run: Run) -> pd.DataFrame:
     space = get_space("nasbench201")
     truth = space.truth("cifar10")
     watched = pd.read_parquet(run.folder / "curve.parquet")
+    rng = np.random.default_rng(0)
     watched["truth"] = truth.mean[truth.rows([space.parse(text) for text in watched["architecture"]])]
     minutes = run.record["cost"]["train_seconds"] / 60 / run.record["config"]["passes"]
     return pd.DataFrame(
         {
             "minutes": passes * minutes,
-            "accuracy": kendalltau(part["accuracy@batch"], part["truth"])[0],
-            "loss": kendalltau(part["neg_loss@batch"], part["truth"])[0],
+            **{
+                name: METRICS["kendall_tau"](part[column].to_numpy(), part["truth"].to_numpy(), rng)
+                for name, column in (("accuracy", "accuracy@batch"), ("loss", "neg_loss@batch"))
+            },
         }
         for passes, part in watched.groupby("passes")
     )

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from benchmarks.presets import get_preset
-from estimators.estimator import Estimator
-from estimators.registry import ESTIMATORS
-from search_spaces.errors import SupertauError
-from search_spaces.spaces import get_space
+from supertau.benchmarks.presets import get_preset
+from supertau.estimators.estimator import Estimator
+from supertau.estimators.registry import ESTIMATORS
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.spaces import get_space
 
 LABELS = ("preset", "truth", "truth_path")
 """Fields that don't count for the identity: a preset is only a name for values that all stand in the configuration, and

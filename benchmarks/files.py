@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from search_spaces.errors import SupertauError
+from supertau.search_spaces.errors import SupertauError
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_spaces.errors import unknown
+from supertau.search_spaces.errors import unknown
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.files import write_atomically
-from search_spaces.errors import DataError
+from supertau.benchmarks.files import write_atomically
+from supertau.search_spaces.errors import DataError
 
 SCHEMA_VERSION = 1
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}

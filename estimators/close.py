@@ -25,15 +25,21 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch.nn import functional
 
-from estimators.gate import GATE, Join, Pick, RandomGate, TableGate
-from estimators.generators import numpy_state, numpy_stream, seeded_weights, set_numpy_state, torch_stream
-from estimators.one_shot import NDS_RECIPE, SCORING_SETTINGS, OneShot, OneShotConfig, one_shot_presets
-from estimators.problem import Problem
-from estimators.sampling import PathSampler, Sampling
-from estimators.train import TrainingLoop
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.glow import WIT, CLOSENet, Gate, SeededDropout
-from search_spaces.space import Architecture
+from supertau.estimators.components.gate import GATE, Join, Pick, RandomGate, TableGate
+from supertau.estimators.one_shot import NDS_RECIPE, SCORING_SETTINGS, OneShot, OneShotConfig, one_shot_presets
+from supertau.estimators.problem import Problem
+from supertau.estimators.training.generators import (
+    numpy_state,
+    numpy_stream,
+    seeded_weights,
+    set_numpy_state,
+    torch_stream,
+)
+from supertau.estimators.training.loop import TrainingLoop
+from supertau.estimators.training.sampling import PathSampler, Sampling
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.glow import WIT, CLOSENet, Gate, SeededDropout
+from supertau.search_spaces.space import Architecture
 
 Mode = Literal["fixed", "reference"]
 GateKind = Literal["learned", "random"]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from estimators.problem import Problem
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.space import Architecture
+from supertau.estimators.problem import Problem
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.space import Architecture
 
 Floats = npt.NDArray[np.float64]
 

@@ -31,18 +31,18 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from estimators import epd
-from estimators.epd import EPD, EPDSettings
-from estimators.estimator import Budget, Floats, Monitor
-from estimators.generators import numpy_state, numpy_stream, set_numpy_state, torch_stream
-from estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
-from estimators.problem import Problem
-from estimators.scoring import PathScorer, Scoring
-from estimators.train import Optimisation, TrainingLoop
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.pool import draw
-from search_spaces.space import LISTED, Architecture, SearchSpace
-from search_spaces.supernet import Supernet
+from supertau.estimators.components import encoder_predictor_decoder as epd
+from supertau.estimators.components.encoder_predictor_decoder import EPD, EPDSettings
+from supertau.estimators.estimator import Budget, Floats, Monitor
+from supertau.estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
+from supertau.estimators.problem import Problem
+from supertau.estimators.training.generators import numpy_state, numpy_stream, set_numpy_state, torch_stream
+from supertau.estimators.training.loop import Optimisation, TrainingLoop
+from supertau.estimators.training.scoring import PathScorer, Scoring
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.pool import draw
+from supertau.search_spaces.space import LISTED, Architecture, SearchSpace
+from supertau.search_spaces.supernet import Supernet
 
 Mode = Literal["full", "balanced", "nao_v1"]
 Sampling = Literal["size", "uniform"]

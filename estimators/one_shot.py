@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from estimators.augment import augment, normalise
-from estimators.estimator import Budget, Estimator, Floats, Monitor
-from estimators.generators import seeded_weights, torch_stream
-from estimators.precision import Precision
-from estimators.problem import Problem
-from estimators.scoring import PathScorer, Scoring
-from estimators.train import Optimisation, TrainingLoop
-from search_spaces.space import Architecture
-from search_spaces.supernet import Supernet
+from supertau.estimators.estimator import Budget, Estimator, Floats, Monitor
+from supertau.estimators.problem import Problem
+from supertau.estimators.training.augmentation import augment, normalise
+from supertau.estimators.training.generators import seeded_weights, torch_stream
+from supertau.estimators.training.loop import Optimisation, TrainingLoop
+from supertau.estimators.training.precision import Precision
+from supertau.estimators.training.scoring import PathScorer, Scoring
+from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.supernet import Supernet
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class OneShot(Estimator):
         return (self.supernet,)
 
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the loss of one mini-batch, or of this rank's share: see `estimators.train.Objective`."""
+        """Return the loss of one mini-batch, or of this rank's share: see `training.loop.Objective`."""
         raise NotImplementedError
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:

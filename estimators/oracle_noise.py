@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from estimators.estimator import Estimator, Floats
-from estimators.problem import Problem
-from search_spaces.errors import SupertauError
-from search_spaces.space import Architecture
+from supertau.estimators.estimator import Estimator, Floats
+from supertau.estimators.problem import Problem
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.space import Architecture
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,18 +26,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from estimators.augment import Distortion, distort, normalise
-from estimators.batch_norm import BatchStatistics, evaluating, ruled
-from estimators.estimator import Budget, Diverged, Estimator, Floats, Monitor
-from estimators.generators import STREAMS, numpy_state, numpy_stream, seeded_weights, set_numpy_state, torch_stream
-from estimators.one_shot import OneShot, OneShotConfig, one_shot_presets
-from estimators.problem import Problem
-from estimators.sampling import PathSampler
-from estimators.scoring import PathScorer, Scoring, even_batches
-from estimators.train import Optimisation, TrainingLoop
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.space import Architecture
-from search_spaces.supernet import Supernet
+from supertau.estimators.estimator import Budget, Diverged, Estimator, Floats, Monitor
+from supertau.estimators.one_shot import OneShot, OneShotConfig, one_shot_presets
+from supertau.estimators.problem import Problem
+from supertau.estimators.training.augmentation import Distortion, distort, normalise
+from supertau.estimators.training.batch_norm import BatchStatistics, evaluating, ruled
+from supertau.estimators.training.generators import (
+    STREAMS,
+    numpy_state,
+    numpy_stream,
+    seeded_weights,
+    set_numpy_state,
+    torch_stream,
+)
+from supertau.estimators.training.loop import Optimisation, TrainingLoop
+from supertau.estimators.training.sampling import PathSampler
+from supertau.estimators.training.scoring import PathScorer, Scoring, even_batches
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.supernet import Supernet
 
 Positives = Literal["cross", "same"]
 """Which keys a query is drawn to. cross: the other path's, as published. same: its own path's (ablation)."""

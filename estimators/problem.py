@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from estimators.ranks import ALONE, Ranks
-from search_spaces.errors import SupertauError
-from search_spaces.space import NetworkConfig, SearchSpace
+from supertau.estimators.training.processes import ALONE, Ranks
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.space import NetworkConfig, SearchSpace
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from estimators.estimator import Estimator
-from search_spaces.registry import Registry
+from supertau.estimators.estimator import Estimator
+from supertau.search_spaces.registry import Registry
 
 ESTIMATORS: Registry[type[Estimator]] = Registry(
     kind="estimator",
     base=Estimator,
     group="supertau.estimators",
     builtin={
-        "spos": "estimators.spos:SPOS",
-        "shifting": "estimators.shifting:Shifting",
-        "pinas": "estimators.pinas:PiNAS",
-        "naov2": "estimators.naov2:NAOV2",
-        "close": "estimators.close:CLOSE",
-        "random": "estimators.free:Random",
-        "params": "estimators.free:Params",
-        "macs": "estimators.free:Macs",
-        "grad_norm": "estimators.zero_cost:GradNorm",
-        "snip": "estimators.zero_cost:Snip",
-        "synflow": "estimators.zero_cost:Synflow",
-        "jacob_cov": "estimators.zero_cost:JacobCov",
-        "naswot": "estimators.zero_cost:Naswot",
-        "oracle_noise": "estimators.oracle_noise:OracleNoise",
+        "spos": "supertau.estimators.spos:SPOS",
+        "shifting": "supertau.estimators.shifting:Shifting",
+        "pinas": "supertau.estimators.pinas:PiNAS",
+        "naov2": "supertau.estimators.naov2:NAOV2",
+        "close": "supertau.estimators.close:CLOSE",
+        "random": "supertau.estimators.baselines:Random",
+        "params": "supertau.estimators.baselines:Params",
+        "macs": "supertau.estimators.baselines:Macs",
+        "grad_norm": "supertau.estimators.zero_cost:GradNorm",
+        "snip": "supertau.estimators.zero_cost:Snip",
+        "synflow": "supertau.estimators.zero_cost:Synflow",
+        "jacob_cov": "supertau.estimators.zero_cost:JacobCov",
+        "naswot": "supertau.estimators.zero_cost:Naswot",
+        "oracle_noise": "supertau.estimators.oracle_noise:OracleNoise",
     },
 )
 

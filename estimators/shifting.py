@@ -27,18 +27,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from estimators.checkpoint import read_checkpoint
-from estimators.estimator import Budget, Floats, Monitor
-from estimators.evolution import Evolution, EvolutionConfig
-from estimators.generators import numpy_stream, seeded_weights
-from estimators.one_shot import PUBLISHED_RECIPES, one_shot_presets
-from estimators.problem import Problem
-from estimators.sampling import PathSampler
-from estimators.scoring import PathScorer, Scoring
-from estimators.spos import SPOS, SPOSConfig
-from estimators.train import Optimisation, TrainingLoop
-from search_spaces.errors import DataError, SupertauError, unknown
-from search_spaces.space import Architecture
+from supertau.estimators.components.evolution import Evolution, EvolutionConfig
+from supertau.estimators.estimator import Budget, Floats, Monitor
+from supertau.estimators.one_shot import PUBLISHED_RECIPES, one_shot_presets
+from supertau.estimators.problem import Problem
+from supertau.estimators.spos import SPOS, SPOSConfig
+from supertau.estimators.training.checkpoint import read_checkpoint
+from supertau.estimators.training.generators import numpy_stream, seeded_weights
+from supertau.estimators.training.loop import Optimisation, TrainingLoop
+from supertau.estimators.training.sampling import PathSampler
+from supertau.estimators.training.scoring import PathScorer, Scoring
+from supertau.search_spaces.errors import DataError, SupertauError, unknown
+from supertau.search_spaces.space import Architecture
 
 Mode = Literal["code", "paper"]
 Control = Literal["none", "no-update", "uniform", "frozen-set"]

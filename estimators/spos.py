@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from estimators.generators import numpy_state, numpy_stream, set_numpy_state
-from estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
-from estimators.problem import Problem
-from estimators.sampling import PathSampler, Sampling
+from supertau.estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
+from supertau.estimators.problem import Problem
+from supertau.estimators.training.generators import numpy_state, numpy_stream, set_numpy_state
+from supertau.estimators.training.sampling import PathSampler, Sampling
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pooch
 
-from search_spaces.errors import DataError
+from supertau.search_spaces.errors import DataError
 
 VARIABLE = "SUPERTAU_DATA"
 

@@ -20,9 +20,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from search_spaces.errors import SupertauError
-from search_spaces.space import Architecture, NetworkConfig, SearchSpace
-from search_spaces.supernet import Edge, MakeModule, Sharing, Slot, Supernet
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from supertau.search_spaces.supernet import Edge, MakeModule, Sharing, Slot, Supernet
 
 WIT = Literal["add", "copy", "off"]
 """What a newly activated block takes from the one it comes from (weight inheritance), called its predecessor here.

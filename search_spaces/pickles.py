@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from search_spaces.errors import DataError
+from supertau.search_spaces.errors import DataError
 
 Allowed = Mapping[tuple[str, str], Any]
 """Names a pickle may use, ``(module, name)``, each with the object it stands for."""

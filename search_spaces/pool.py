@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from search_spaces.errors import DataError, InvalidArchitecture, SupertauError, unknown
-from search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.errors import DataError, InvalidArchitecture, SupertauError, unknown
+from supertau.search_spaces.space import Architecture, SearchSpace
 
 KINDS = ("all", "unique", "connected")
 RANDOM = "random"

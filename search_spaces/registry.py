@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from search_spaces.errors import SupertauError, UnknownName, unknown
+from supertau.search_spaces.errors import SupertauError, UnknownName, unknown
 
 T = TypeVar("T")
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search_spaces.errors import InvalidArchitecture, SupertauError
+from supertau.search_spaces.errors import InvalidArchitecture, SupertauError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import nn
 
-    from search_spaces.supernet import MakeSharing, Supernet
-    from search_spaces.truth import GroundTruth, Surrogate
+    from supertau.search_spaces.supernet import MakeSharing, Supernet
+    from supertau.search_spaces.truth import GroundTruth, Surrogate
 
 Architecture = tuple[int, ...]
 """One small integer per decision of the space."""

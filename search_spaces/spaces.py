@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from functools import cache
 
-from search_spaces.registry import Registry
-from search_spaces.space import SearchSpace
+from supertau.search_spaces.registry import Registry
+from supertau.search_spaces.space import SearchSpace
 
 SPACES: Registry[type[SearchSpace]] = Registry(
     kind="search space",
     base=SearchSpace,
     group="supertau.search_spaces",
     builtin={
-        "nasbench201": "search_spaces.nasbench201.space:NASBench201",
-        "nasbench301": "search_spaces.nasbench301.space:DARTS",
-        "nds-resnet": "search_spaces.nds.space:NDSResNet",
-        "nds-resnexta": "search_spaces.nds.space:NDSResNeXtA",
-        "nds-resnextb": "search_spaces.nds.space:NDSResNeXtB",
-        "nds-vanilla": "search_spaces.nds.space:NDSVanilla",
+        "nasbench201": "supertau.search_spaces.nasbench201.space:NASBench201",
+        "nasbench301": "supertau.search_spaces.nasbench301.space:DARTS",
+        "nds-resnet": "supertau.search_spaces.nds.space:NDSResNet",
+        "nds-resnexta": "supertau.search_spaces.nds.space:NDSResNeXtA",
+        "nds-resnextb": "supertau.search_spaces.nds.space:NDSResNeXtB",
+        "nds-vanilla": "supertau.search_spaces.nds.space:NDSVanilla",
     },
 )
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, Self
 import torch
 from torch import nn
 
-from search_spaces.layers import BatchNorm2d, Conv3x3, PointwiseConv2d
-from search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.layers import BatchNorm2d, Conv3x3, PointwiseConv2d
+from supertau.search_spaces.space import Architecture, NetworkConfig
 
 
 class Supernet(nn.Module, ABC):

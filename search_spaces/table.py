@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.cache import digest
-from search_spaces.errors import DataError, InvalidArchitecture
-from search_spaces.space import Architecture, SearchSpace
-from search_spaces.truth import GroundTruth
+from supertau.search_spaces.cache import digest
+from supertau.search_spaces.errors import DataError, InvalidArchitecture
+from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.truth import GroundTruth
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
@@ -101,7 +101,7 @@ def table_metadata(path: Path) -> dict[str, Any]:
 @contextmanager
 def packaged_file(space: SearchSpace, dataset: str) -> Iterator[Path]:
     """Give the path of a table that comes with the project, ``search_spaces/tables/<space>-<dataset>.parquet``."""
-    file = importlib.resources.files("search_spaces") / "tables" / f"{space.name}-{dataset}.parquet"
+    file = importlib.resources.files("supertau.search_spaces") / "tables" / f"{space.name}-{dataset}.parquet"
     with importlib.resources.as_file(file) as path:
         if not path.is_file():
             raise DataError(

@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.errors import DataError
-from search_spaces.space import Architecture
+from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.space import Architecture
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import hypothesis
 import pytest
 import torch
 
-from estimators.problem import Augmentation, ImageSet, Problem
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.space import NetworkConfig
+from supertau.estimators.problem import Augmentation, ImageSet, Problem
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.space import NetworkConfig
 
 hypothesis.settings.register_profile("supertau", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("supertau")
@@ -46,7 +46,7 @@ def problem() -> Problem:
 @pytest.fixture
 def torch_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave average pooling to torch, whose counter of operations would take ours for the convolution that does it."""
-    monkeypatch.setattr("search_spaces.layers.interleaved", lambda states: False)
+    monkeypatch.setattr("supertau.search_spaces.layers.interleaved", lambda states: False)
 
 
 @pytest.fixture(scope="session")

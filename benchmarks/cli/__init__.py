@@ -1,5 +1,5 @@
 """The command line: one file per subcommand; each only translates between the shell and a verb of the suite."""
 
-from benchmarks.cli.app import main
+from supertau.benchmarks.cli.app import main
 
 __all__ = ["main"]

@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 import typer
 
-from benchmarks.cli import check, compare, data, listing, new_estimator, report, run, score, search, truth
-from benchmarks.cli.output import ERROR, INTERRUPTED, print_error, print_note
-from search_spaces.errors import SupertauError
+from supertau.benchmarks.cli import check, compare, data, listing, new_estimator, report, run, score, search, truth
+from supertau.benchmarks.cli.output import ERROR, INTERRUPTED, print_error, print_note
+from supertau.search_spaces.errors import SupertauError
 
 app = typer.Typer(
     name="supertau",

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.output import FAILED, Json, Quiet, out, print_json
-from benchmarks.conformance import CHECKS, Result, check_estimator
-from estimators.registry import ESTIMATORS
-from search_spaces.errors import SupertauError
+from supertau.benchmarks.cli.output import FAILED, Json, Quiet, out, print_json
+from supertau.benchmarks.conformance import CHECKS, Result, check_estimator
+from supertau.estimators.registry import ESTIMATORS
+from supertau.search_spaces.errors import SupertauError
 
 EXAMPLES = """Examples:
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.output import RESULTS, Json, Results, out, print_json
-from benchmarks.comparison import compare, find
-from benchmarks.record import load_runs
+from supertau.benchmarks.cli.output import RESULTS, Json, Results, out, print_json
+from supertau.benchmarks.judging.comparison import compare, find
+from supertau.benchmarks.record import load_runs
 
 EXAMPLES = """Examples:
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import data
-from benchmarks.cli.output import FAILED, Json, Quiet, err, out, print_json, table
+from supertau.benchmarks.cli.output import FAILED, Json, Quiet, err, out, print_json, table
+from supertau.benchmarks.data import verify as data
 
 app = typer.Typer(
     help="Images and official benchmark files: list them, fetch them, verify them. They live in the folder named by "

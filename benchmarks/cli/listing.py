@@ -7,15 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.cli.output import Json, print_json, table
-from benchmarks.data import list_data
-from benchmarks.images import IMAGES
-from benchmarks.metrics import METRICS
-from benchmarks.presets import PRESETS
-from estimators.registry import ESTIMATORS
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.spaces import SPACES, get_space
-from search_spaces.truth import GroundTruth
+from supertau.benchmarks.cli.output import Json, print_json, table
+from supertau.benchmarks.data.verify import list_data
+from supertau.benchmarks.images import IMAGES
+from supertau.benchmarks.metrics import METRICS
+from supertau.benchmarks.presets import PRESETS
+from supertau.estimators.registry import ESTIMATORS
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.spaces import SPACES, get_space
+from supertau.search_spaces.truth import GroundTruth
 
 EXAMPLES = """Examples:
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.output import Json, Quiet, out, print_json
-from benchmarks.plugin import FILES, names, new_estimator
+from supertau.benchmarks.cli.output import Json, Quiet, out, print_json
+from supertau.benchmarks.plugin_template.project import FILES, names, new_estimator
 
 EXAMPLES = """Examples:
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from benchmarks.cli.output import err, print_note
-from benchmarks.events import Event, Listener
+from supertau.benchmarks.cli.output import err, print_note
+from supertau.benchmarks.runs.events import Event, Listener
 
 ENDED = ("finished", "found", "failed", "error", "interrupted")
 

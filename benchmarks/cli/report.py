@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.output import RESULTS, Json, Quiet, Results, out, print_json
-from benchmarks.report import report
+from supertau.benchmarks.cli.output import RESULTS, Json, Quiet, Results, out, print_json
+from supertau.benchmarks.report import report
 
 EXAMPLES = """Examples:
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.cli.output import (
+from supertau.benchmarks.cli.output import (
     ERROR,
     FAILED,
     INTERRUPTED,
@@ -21,16 +21,16 @@ from benchmarks.cli.output import (
     print_json,
     print_note,
 )
-from benchmarks.cli.progress import progress
-from benchmarks.config import RunConfig, resolve
-from benchmarks.executor import Outcome, run_all
-from benchmarks.images import IMAGES
-from benchmarks.ray_executor import run_all_on_ray
-from benchmarks.runner import Existing, Settings, pick_device
-from estimators.problem import Problem
-from estimators.registry import ESTIMATORS
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.spaces import get_space
+from supertau.benchmarks.cli.progress import progress
+from supertau.benchmarks.config import RunConfig, resolve
+from supertau.benchmarks.execution.local import Outcome, run_all
+from supertau.benchmarks.execution.ray_cluster import run_all_on_ray
+from supertau.benchmarks.images import IMAGES
+from supertau.benchmarks.runs.runner import Existing, Settings, pick_device
+from supertau.estimators.problem import Problem
+from supertau.estimators.registry import ESTIMATORS
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.spaces import get_space
 
 EXAMPLES = """Examples:
 

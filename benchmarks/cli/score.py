@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.output import RESULTS, Json, Quiet, Results, out, print_json, table
-from benchmarks.external import score
-from benchmarks.judge import headline
+from supertau.benchmarks.cli.output import RESULTS, Json, Quiet, Results, out, print_json, table
+from supertau.benchmarks.judging.external import score
+from supertau.benchmarks.judging.judge import headline
 
 EXAMPLES = """Examples:
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from benchmarks.cli.output import RESULTS, Json, Quiet, Results, err, out, print_json
-from benchmarks.comparison import find
-from benchmarks.record import load_runs
-from benchmarks.searching import evolve
-from estimators.evolution import Evolution, EvolutionConfig
+from supertau.benchmarks.cli.output import RESULTS, Json, Quiet, Results, err, out, print_json
+from supertau.benchmarks.judging.comparison import find
+from supertau.benchmarks.record import load_runs
+from supertau.benchmarks.runs.search import evolve
+from supertau.estimators.components.evolution import Evolution, EvolutionConfig
 
 EXAMPLES = """Examples:
 

@@ -9,13 +9,23 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.alone import RECIPES, get_recipe
-from benchmarks.cli.output import FAILED, INTERRUPTED, RESULTS, Json, Quiet, Results, print_json, print_note, table
-from benchmarks.cli.progress import progress
-from benchmarks.events import Interrupted
-from benchmarks.truth_training import check_table, make_truth
-from search_spaces.spaces import get_space
-from search_spaces.table import packaged_file
+from supertau.benchmarks.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    RESULTS,
+    Json,
+    Quiet,
+    Results,
+    print_json,
+    print_note,
+    table,
+)
+from supertau.benchmarks.cli.progress import progress
+from supertau.benchmarks.runs.events import Interrupted
+from supertau.benchmarks.standalone.table import check_table, make_truth
+from supertau.benchmarks.standalone.training import RECIPES, get_recipe
+from supertau.search_spaces.spaces import get_space
+from supertau.search_spaces.table import packaged_file
 
 app = typer.Typer(
     help="Ground truth made by stand-alone training, for a space or image set that has none.",

@@ -7,7 +7,7 @@ In a plugin's tests::
         check()
 """
 
-from benchmarks.conformance.case import Case, Skipped
-from benchmarks.conformance.kit import CHECKS, Check, Result, check_estimator, parametrize
+from supertau.benchmarks.conformance.case import Case, Skipped
+from supertau.benchmarks.conformance.kit import CHECKS, Check, Result, check_estimator, parametrize
 
 __all__ = ["CHECKS", "Case", "Check", "Result", "Skipped", "check_estimator", "parametrize"]

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.images import load_problem_images
-from benchmarks.presets import get_preset
-from estimators.estimator import Budget, Estimator, Floats, Monitor
-from estimators.oracle_noise import OracleProblem
-from estimators.problem import ImageSet, Problem
-from search_spaces.pool import select
-from search_spaces.space import Architecture, SearchSpace
-from search_spaces.spaces import get_space
+from supertau.benchmarks.images import load_problem_images
+from supertau.benchmarks.presets import get_preset
+from supertau.estimators.estimator import Budget, Estimator, Floats, Monitor
+from supertau.estimators.oracle_noise import OracleProblem
+from supertau.estimators.problem import ImageSet, Problem
+from supertau.search_spaces.pool import select
+from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.spaces import get_space
 
 PRESET = "smoke"
 PASSES = 256

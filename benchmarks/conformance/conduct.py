@@ -15,9 +15,9 @@ from unittest import mock
 import numpy as np
 import torch
 
-from benchmarks.conformance.case import Case, Skipped
-from search_spaces.errors import SupertauError
-from search_spaces.truth import GroundTruth
+from supertau.benchmarks.conformance.case import Case, Skipped
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.truth import GroundTruth
 
 COSTS = ("train_images", "score_images", "supernet_parameters")
 TRUTH_MODULES = ("truth", "official", "table")
@@ -72,7 +72,7 @@ def global_state_is_left_alone(case: Case) -> None:
     try:
         assert not changed, (
             f"{case.name} changed {', '.join(changed)}. Draw from generators seeded by problem.seed "
-            "(estimators.generators), build modules within seeded_weights, and set nothing for the whole process."
+            "(estimators.training.generators), build modules within seeded_weights, and set nothing for the process."
         )
     finally:
         torch.set_num_threads(int(before["torch's number of threads"]))
@@ -145,4 +145,4 @@ def _truth_imports(cls: type) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [n for n in names if n.startswith("search_spaces.") and set(n.split(".")) & set(TRUTH_MODULES)]
+    return [n for n in names if n.startswith("supertau.search_spaces.") and set(n.split(".")) & set(TRUTH_MODULES)]

@@ -6,11 +6,11 @@ import json
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
-from benchmarks.config import validated
-from benchmarks.conformance.case import Case
-from benchmarks.presets import PRESETS
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.spaces import SPACES
+from supertau.benchmarks.config import validated
+from supertau.benchmarks.conformance.case import Case
+from supertau.benchmarks.presets import PRESETS
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.spaces import SPACES
 
 ROLES = ("estimator", "baseline", "zero_cost", "ceiling")
 RESERVED = ("architecture", "passes", "seconds", "images")

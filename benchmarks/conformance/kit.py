@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.conformance import conduct, declaration, scores, training
-from benchmarks.conformance.case import Case, Skipped
-from estimators.estimator import Estimator
-from search_spaces.spaces import get_space
+from supertau.benchmarks.conformance import conduct, declaration, scores, training
+from supertau.benchmarks.conformance.case import Case, Skipped
+from supertau.estimators.estimator import Estimator
+from supertau.search_spaces.spaces import get_space
 
 if TYPE_CHECKING:
     import pytest

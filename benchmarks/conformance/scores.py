@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.conformance.case import CONNECTED, OTHER_SEED, Case, different, joined, tiny_images
-from benchmarks.stages import checked
-from estimators.estimator import Budget, Estimator, Floats
-from estimators.problem import ImageSet
-from search_spaces.errors import SupertauError
-from search_spaces.space import Architecture
+from supertau.benchmarks.conformance.case import CONNECTED, OTHER_SEED, Case, different, joined, tiny_images
+from supertau.benchmarks.runs.stages import checked
+from supertau.estimators.estimator import Budget, Estimator, Floats
+from supertau.estimators.problem import ImageSet
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.space import Architecture
 
 
 def score_needs_fit(case: Case) -> None:
@@ -64,7 +64,7 @@ def same_seed_same_scores(case: Case) -> None:
     told = different(case.reference, case.repeated)
     assert not told, (
         f"{case.name}: two runs with one seed differ ({told}). Draw all random numbers from generators seeded by "
-        "problem.seed (estimators.generators), and build modules within seeded_weights."
+        "problem.seed (estimators.training.generators), and build modules within seeded_weights."
     )
 
 

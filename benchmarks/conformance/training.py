@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.conformance.case import PASSES, Case, Recorder, Skipped, different, through_disk
-from benchmarks.events import Interrupted
-from estimators.estimator import Estimator
+from supertau.benchmarks.conformance.case import PASSES, Case, Recorder, Skipped, different, through_disk
+from supertau.benchmarks.runs.events import Interrupted
+from supertau.estimators.estimator import Estimator
 
 LEAST_STEPS = 4
 """Of the tiny budget, so that there is a middle to stop in."""
@@ -125,7 +125,7 @@ def state_is_plain_data(case: Case) -> None:
     foreign = _foreign(state, "state")
     assert not foreign, (
         f"{case.name}.state_dict(): {foreign}; expected tensors, numbers, text, dicts and lists only. "
-        "For a numpy generator use estimators.generators.numpy_state, for an array torch.from_numpy."
+        "For a numpy generator use estimators.training.generators.numpy_state, for an array torch.from_numpy."
     )
     file = io.BytesIO()
     torch.save(state, file)

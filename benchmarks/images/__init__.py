@@ -1,8 +1,8 @@
 """Images to train and score with: read once into memory as uint8 tensors, split by seed, class-balanced."""
 
-from benchmarks.images.problem import load_problem_images
-from benchmarks.images.source import IMAGES, ImageSource
-from benchmarks.images.split import split
+from supertau.benchmarks.images.problem import load_problem_images
+from supertau.benchmarks.images.source import IMAGES, ImageSource
+from supertau.benchmarks.images.split import split
 
 register = IMAGES.register
 

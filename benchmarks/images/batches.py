@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.cache import WrongChecksum
-from search_spaces.errors import DataError
+from supertau.search_spaces.cache import WrongChecksum
+from supertau.search_spaces.errors import DataError
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 _PLAIN_DTYPE = re.compile(r"[biuf][1248]")

@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from benchmarks.images.batches import read_batch
-from benchmarks.images.parquet import find_shards, read_parquet
-from benchmarks.images.source import ImageSource, Loaded
-from estimators.problem import Augmentation
-from search_spaces.errors import DataError
+from supertau.benchmarks.images.batches import read_batch
+from supertau.benchmarks.images.parquet import find_shards, read_parquet
+from supertau.benchmarks.images.source import ImageSource, Loaded
+from supertau.estimators.problem import Augmentation
+from supertau.search_spaces.errors import DataError
 
 
 class Cifar(ImageSource):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.images.source import ImageSource, Loaded
-from estimators.problem import Augmentation
+from supertau.benchmarks.images.source import ImageSource, Loaded
+from supertau.estimators.problem import Augmentation
 
 
 class Digits(ImageSource):

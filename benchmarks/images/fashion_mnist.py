@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.images.source import ImageSource, Loaded
-from estimators.problem import Augmentation
-from search_spaces.cache import WrongChecksum
-from search_spaces.errors import DataError
+from supertau.benchmarks.images.source import ImageSource, Loaded
+from supertau.estimators.problem import Augmentation
+from supertau.search_spaces.cache import WrongChecksum
+from supertau.search_spaces.errors import DataError
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the four files."""

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from benchmarks.downloads import DATA
-from benchmarks.images.batches import Batch, read_batch
-from benchmarks.images.source import ImageSource, Loaded
-from estimators.problem import Augmentation
-from search_spaces.errors import DataError
+from supertau.benchmarks.data.catalogue import DATA
+from supertau.benchmarks.images.batches import Batch, read_batch
+from supertau.benchmarks.images.source import ImageSource, Loaded
+from supertau.estimators.problem import Augmentation
+from supertau.search_spaces.errors import DataError
 
 
 class ImageNet16(ImageSource):

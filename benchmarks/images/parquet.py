@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from benchmarks.files import write_atomically
-from benchmarks.images.source import Loaded
-from search_spaces.cache import digest, is_writable, user_cache_folder
-from search_spaces.errors import DataError, SupertauError
+from supertau.benchmarks.files import write_atomically
+from supertau.benchmarks.images.source import Loaded
+from supertau.search_spaces.cache import digest, is_writable, user_cache_folder
+from supertau.search_spaces.errors import DataError, SupertauError
 
 Pixels = npt.NDArray[np.uint8]
 _SHARD = re.compile(r"-of-(\d+)\.parquet$")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.images.source import IMAGES, Loaded
-from benchmarks.images.split import Rows, Size, choose, split
-from estimators.augment import resize
-from estimators.problem import ImageSet
-from search_spaces.cache import cache_folder
-from search_spaces.errors import DataError
+from supertau.benchmarks.images.source import IMAGES, Loaded
+from supertau.benchmarks.images.split import Rows, Size, choose, split
+from supertau.estimators.problem import ImageSet
+from supertau.estimators.training.augmentation import resize
+from supertau.search_spaces.cache import cache_folder
+from supertau.search_spaces.errors import DataError
 
 
 def load_problem_images(

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import torch
 
-from estimators.problem import Augmentation
-from search_spaces.errors import DataError
-from search_spaces.registry import Registry
+from supertau.estimators.problem import Augmentation
+from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.registry import Registry
 
 Loaded = tuple[torch.Tensor, torch.Tensor]
 """Images (N, C, S, S) uint8 and labels (N,) int64."""
@@ -103,10 +103,10 @@ IMAGES: Registry[type[ImageSource]] = Registry(
     base=ImageSource,
     group="supertau.images",
     builtin={
-        "digits": "benchmarks.images.digits:Digits",
-        "cifar10": "benchmarks.images.cifar:Cifar10",
-        "cifar100": "benchmarks.images.cifar:Cifar100",
-        "imagenet16-120": "benchmarks.images.imagenet16:ImageNet16",
-        "fashion-mnist": "benchmarks.images.fashion_mnist:FashionMnist",
+        "digits": "supertau.benchmarks.images.digits:Digits",
+        "cifar10": "supertau.benchmarks.images.cifar:Cifar10",
+        "cifar100": "supertau.benchmarks.images.cifar:Cifar100",
+        "imagenet16-120": "supertau.benchmarks.images.imagenet16:ImageNet16",
+        "fashion-mnist": "supertau.benchmarks.images.fashion_mnist:FashionMnist",
     },
 )

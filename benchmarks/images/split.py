@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.errors import DataError
+from supertau.search_spaces.errors import DataError
 
 Rows = npt.NDArray[np.int64]
 Size = int | float | None

@@ -1,7 +1,7 @@
 """Metrics of a ranking: point values, their uncertainty, the noise ceiling, the local protocol, the overlap curve."""
 
-from benchmarks.metrics.ceiling import Ceiling, noise_ceiling
-from benchmarks.metrics.interval import (
+from supertau.benchmarks.metrics.ceiling import Ceiling, noise_ceiling
+from supertau.benchmarks.metrics.interval import (
     SCHEME,
     Difference,
     MetricValue,
@@ -10,9 +10,9 @@ from benchmarks.metrics.interval import (
     paired_difference,
     runs_summary,
 )
-from benchmarks.metrics.local import LocalResult, draw_pools, local_protocol, merge_classes
-from benchmarks.metrics.overlap import OverlapCurve, overlap_curve
-from benchmarks.metrics.point import METRICS, Metric, NonFiniteError, PoolError, metric
+from supertau.benchmarks.metrics.local import LocalResult, draw_pools, local_protocol, merge_classes
+from supertau.benchmarks.metrics.overlap import OverlapCurve, overlap_curve
+from supertau.benchmarks.metrics.point import METRICS, Metric, NonFiniteError, PoolError, metric
 
 __all__ = [
     "METRICS",

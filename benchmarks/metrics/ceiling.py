@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.metrics.point import METRICS, Metric, PoolError
-from benchmarks.metrics.point import metric as find_metric
+from supertau.benchmarks.metrics.point import METRICS, Metric, PoolError
+from supertau.benchmarks.metrics.point import metric as find_metric
 
 
 @dataclass(frozen=True)

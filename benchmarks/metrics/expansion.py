@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.metrics.weighted import Floats, TauB, TieGroups, Weighted, correlation
+from supertau.benchmarks.metrics.weighted import Floats, TauB, TieGroups, Weighted, correlation
 
 LARGE = 2000
 MOST_TIED = 0.5

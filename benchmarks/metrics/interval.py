@@ -26,10 +26,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special  # the same functions as in stats, which takes a second longer to load
 
-from benchmarks.metrics.point import METRICS, TOP_TIED, Metric, PoolError, check_pool
-from benchmarks.metrics.point import metric as find_metric
-from benchmarks.metrics.top import top_size
-from benchmarks.metrics.weighted import Floats
+from supertau.benchmarks.metrics.point import METRICS, TOP_TIED, Metric, PoolError, check_pool
+from supertau.benchmarks.metrics.point import metric as find_metric
+from supertau.benchmarks.metrics.top import top_size
+from supertau.benchmarks.metrics.weighted import Floats
 
 LEVEL = 0.95
 FEW_HITS = 10

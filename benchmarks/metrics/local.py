@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.metrics.interval import LEVEL
-from benchmarks.metrics.point import PoolError, check_pool
-from benchmarks.metrics.top import top_share
-from benchmarks.metrics.weighted import Floats, Integers, TauB
+from supertau.benchmarks.metrics.interval import LEVEL
+from supertau.benchmarks.metrics.point import PoolError, check_pool
+from supertau.benchmarks.metrics.top import top_share
+from supertau.benchmarks.metrics.weighted import Floats, Integers, TauB
 
 Variant = Literal["best10", "spread10"]
 VARIANTS: tuple[Variant, ...] = ("best10", "spread10")

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.metrics import expansion, top
-from benchmarks.metrics.top import top_size
-from benchmarks.metrics.weighted import Floats, Pearson, Weighted
-from search_spaces.errors import SupertauError, unknown
+from supertau.benchmarks.metrics import expansion, top
+from supertau.benchmarks.metrics.top import top_size
+from supertau.benchmarks.metrics.weighted import Floats, Pearson, Weighted
+from supertau.search_spaces.errors import SupertauError, unknown
 
 
 class PoolError(SupertauError):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from benchmarks.metrics.weighted import Floats, Integers, TauB, TieGroups, Weighted
+from supertau.benchmarks.metrics.weighted import Floats, Integers, TauB, TieGroups, Weighted
 
 TIE_BREAKS = 32
 

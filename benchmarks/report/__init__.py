@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.files import write_atomically
-from benchmarks.record import load_runs
-from benchmarks.report.checks import disagreements
-from benchmarks.report.latex import latex
-from benchmarks.report.leaderboard import Row, Table, leaderboard
-from benchmarks.report.markdown import markdown
-from benchmarks.report.page import page
-from benchmarks.report.plots import Plot, plots
-from benchmarks.report.style import save
-from benchmarks.report.tidy import tidy, tidy_runs
-from search_spaces.errors import SupertauError
+from supertau.benchmarks.files import write_atomically
+from supertau.benchmarks.record import load_runs
+from supertau.benchmarks.report.checks import disagreements
+from supertau.benchmarks.report.latex import latex
+from supertau.benchmarks.report.leaderboard import Row, Table, leaderboard
+from supertau.benchmarks.report.markdown import markdown
+from supertau.benchmarks.report.page import page
+from supertau.benchmarks.report.plots import Plot, plots
+from supertau.benchmarks.report.style import save
+from supertau.benchmarks.report.tidy import tidy, tidy_runs
+from supertau.search_spaces.errors import SupertauError
 
 __all__ = ["Plot", "Row", "Table", "leaderboard", "plots", "report"]
 

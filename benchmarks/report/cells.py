@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.metrics import runs_summary
+from supertau.benchmarks.metrics import runs_summary
 
 Interval = Literal["runs", "pool", "none"]
 MINUS = "\N{MINUS SIGN}"

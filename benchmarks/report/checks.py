@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.metrics import METRICS
-from benchmarks.report.cells import finite, number
-from benchmarks.report.leaderboard import TAU, Table
-from benchmarks.report.pool import paired
+from supertau.benchmarks.metrics import METRICS
+from supertau.benchmarks.report.cells import finite, number
+from supertau.benchmarks.report.leaderboard import TAU, Table
+from supertau.benchmarks.report.pool import paired
 
 TOLERANCE = 1e-4
 

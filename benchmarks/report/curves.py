@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.metrics import METRICS, overlap_curve, runs_summary
-from benchmarks.record import Run
-from benchmarks.report.figures import OverlapCurve, TrainingCurve
-from benchmarks.report.leaderboard import TAU, Row, Table
-from benchmarks.report.pool import Floats, paired, view_of
+from supertau.benchmarks.metrics import METRICS, overlap_curve, runs_summary
+from supertau.benchmarks.record import Run
+from supertau.benchmarks.report.figures import OverlapCurve, TrainingCurve
+from supertau.benchmarks.report.leaderboard import TAU, Row, Table
+from supertau.benchmarks.report.pool import Floats, paired, view_of
 
 POINTS = 60
 """Counts K at which an overlap curve is drawn."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.metrics import METRICS
-from benchmarks.report.leaderboard import SHOWN, Table
+from supertau.benchmarks.metrics import METRICS
+from supertau.benchmarks.report.leaderboard import SHOWN, Table
 
 SHORT = {
     "p_at_top_5pct": "P@top5%",

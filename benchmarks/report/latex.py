@@ -6,10 +6,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from benchmarks.report.cells import DASH, MINUS, Cell, duration, number, quantity
-from benchmarks.report.labels import digits_of, metric_label, shown_metrics
-from benchmarks.report.leaderboard import TAU, Row, Table
-from benchmarks.report.notes import SHORT
+from supertau.benchmarks.report.cells import DASH, MINUS, Cell, duration, number, quantity
+from supertau.benchmarks.report.labels import digits_of, metric_label, shown_metrics
+from supertau.benchmarks.report.leaderboard import TAU, Row, Table
+from supertau.benchmarks.report.notes import SHORT
 
 SYMBOLS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",

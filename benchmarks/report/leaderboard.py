@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.report.cells import Cell, mean, summarise
-from benchmarks.report.rejudge import judged_by
-from benchmarks.report.tasks import Task, collect, differences, groups, seed_of
-from search_spaces.errors import unknown
+from supertau.benchmarks.report.cells import Cell, mean, summarise
+from supertau.benchmarks.report.rejudge import judged_by
+from supertau.benchmarks.report.tasks import Task, collect, differences, groups, seed_of
+from supertau.search_spaces.errors import unknown
 
 if TYPE_CHECKING:
-    from benchmarks.record import Run
+    from supertau.benchmarks.record import Run
 
 TAU = "kendall_tau"
 SHOWN = ("p_at_top_5pct", "hits_at_10", "local_tau_at_10")

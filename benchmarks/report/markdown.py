@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
-from benchmarks.report.labels import digits_of, metric_label, shown_metrics
-from benchmarks.report.leaderboard import TAU, Row, Table
-from benchmarks.report.notes import SHORT, method_notes
+from supertau.benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
+from supertau.benchmarks.report.labels import digits_of, metric_label, shown_metrics
+from supertau.benchmarks.report.leaderboard import TAU, Row, Table
+from supertau.benchmarks.report.notes import SHORT, method_notes
 
 SPECIAL = "\\`*_[]<>|#~"
 

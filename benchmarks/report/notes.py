@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.metrics import SCHEME
-from benchmarks.report.cells import DASH
-from benchmarks.report.leaderboard import Table
+from supertau.benchmarks.metrics import SCHEME
+from supertau.benchmarks.report.cells import DASH
+from supertau.benchmarks.report.leaderboard import Table
 
 INTERVALS = {
     "runs": "'runs': over training seeds (Student t, from three runs on)",

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
-from benchmarks.report.labels import digits_of, metric_label, shown_metrics
-from benchmarks.report.leaderboard import TAU, Row, Table
-from benchmarks.report.markdown import ranks
-from benchmarks.report.notes import SHORT, method_notes
-from benchmarks.report.page_assets import CSS, JS
-from benchmarks.report.plots import Plot, table_slug
-from benchmarks.report.provenance import provenance
-from benchmarks.report.style import look
+from supertau.benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
+from supertau.benchmarks.report.labels import digits_of, metric_label, shown_metrics
+from supertau.benchmarks.report.leaderboard import TAU, Row, Table
+from supertau.benchmarks.report.markdown import ranks
+from supertau.benchmarks.report.notes import SHORT, method_notes
+from supertau.benchmarks.report.page_assets import CSS, JS
+from supertau.benchmarks.report.plots import Plot, table_slug
+from supertau.benchmarks.report.provenance import provenance
+from supertau.benchmarks.report.style import look
 
 if TYPE_CHECKING:
     pass

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from benchmarks.report.cells import number
-from benchmarks.report.curves import ceiling_curve, floor_on, overlap_curves, training_curves
-from benchmarks.report.figures import Bar, TrainingCurve, bars, hexbin, overlap, scatter, training
-from benchmarks.report.leaderboard import TAU, Row, Table
-from benchmarks.report.pool import paired
-from benchmarks.report.style import png
-from benchmarks.report.tasks import seed_of
+from supertau.benchmarks.report.cells import number
+from supertau.benchmarks.report.curves import ceiling_curve, floor_on, overlap_curves, training_curves
+from supertau.benchmarks.report.figures import Bar, TrainingCurve, bars, hexbin, overlap, scatter, training
+from supertau.benchmarks.report.leaderboard import TAU, Row, Table
+from supertau.benchmarks.report.pool import paired
+from supertau.benchmarks.report.style import png
+from supertau.benchmarks.report.tasks import seed_of
 
 if TYPE_CHECKING:
-    from benchmarks.record import Run
+    from supertau.benchmarks.record import Run
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks.judge import View, views
-from search_spaces.errors import DataError
+from supertau.benchmarks.judging.judge import View, views
+from supertau.search_spaces.errors import DataError
 
 if TYPE_CHECKING:
-    from benchmarks.record import Run
+    from supertau.benchmarks.record import Run
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.report.cells import DASH
-from benchmarks.report.tasks import seed_of
+from supertau.benchmarks.report.cells import DASH
+from supertau.benchmarks.report.tasks import seed_of
 
 if TYPE_CHECKING:
-    from benchmarks.record import Run
+    from supertau.benchmarks.record import Run
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[str]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks.judge import judge
+from supertau.benchmarks.judging.judge import judge
 
 if TYPE_CHECKING:
-    from benchmarks.record import Run
+    from supertau.benchmarks.record import Run
 
 
 def judged_by(runs: Sequence[Run], truth: str) -> list[Run]:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from benchmarks.files import write_atomically
+from supertau.benchmarks.files import write_atomically
 
 SINGLE = 3.3
 """Width of one column of a two-column paper, inches."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.spaces import SPACES
+from supertau.search_spaces.spaces import SPACES
 
 if TYPE_CHECKING:
-    from benchmarks.record import Run
+    from supertau.benchmarks.record import Run
 
 DATA = ("image_size", "train", "validation", "validation_split")
 

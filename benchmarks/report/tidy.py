@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from benchmarks.report.cells import finite
-from benchmarks.report.leaderboard import COSTS, Table
-from benchmarks.report.tasks import DATA, seed_of
+from supertau.benchmarks.report.cells import finite
+from supertau.benchmarks.report.leaderboard import COSTS, Table
+from supertau.benchmarks.report.tasks import DATA, seed_of
 
 TASK = ("space", "truth", "pool", "images", *DATA, "preset")
 ROW = ("estimator", "title", "role", "column", "primary", "group")

@@ -5,11 +5,11 @@ jacob_cov) and Mellor et al., "Neural Architecture Search without Training", ICM
 code differ, the class says which is followed and names the option that gives the other.
 """
 
-from estimators.zero_cost.grad_norm import GradNorm
-from estimators.zero_cost.jacob_cov import JacobCov
-from estimators.zero_cost.naswot import Naswot
-from estimators.zero_cost.probe import Probe
-from estimators.zero_cost.snip import Snip
-from estimators.zero_cost.synflow import Synflow
+from supertau.estimators.zero_cost.grad_norm import GradNorm
+from supertau.estimators.zero_cost.jacob_cov import JacobCov
+from supertau.estimators.zero_cost.naswot import Naswot
+from supertau.estimators.zero_cost.probe import Probe
+from supertau.estimators.zero_cost.snip import Snip
+from supertau.estimators.zero_cost.synflow import Synflow
 
 __all__ = ["GradNorm", "JacobCov", "Naswot", "Probe", "Snip", "Synflow"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from estimators.zero_cost.probe import Path, Probe, TensorsConfig
+from supertau.estimators.zero_cost.probe import Path, Probe, TensorsConfig
 
 
 class GradNorm(Probe):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from estimators.zero_cost.probe import Path, Probe, ProbeConfig
+from supertau.estimators.zero_cost.probe import Path, Probe, ProbeConfig
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from estimators.augment import normalise
-from estimators.estimator import Estimator, Floats
-from estimators.free import hashed
-from estimators.generators import numpy_stream, seeded_weights
-from estimators.problem import Problem
-from search_spaces.errors import SupertauError, unknown
-from search_spaces.space import Architecture
+from supertau.estimators.baselines import hashed
+from supertau.estimators.estimator import Estimator, Floats
+from supertau.estimators.problem import Problem
+from supertau.estimators.training.augmentation import normalise
+from supertau.estimators.training.generators import numpy_stream, seeded_weights
+from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.space import Architecture
 
 Initialisation = Literal["space", "kaiming_normal"]
 Tensors = Literal["weights", "all"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from estimators.problem import Problem
-from estimators.zero_cost.probe import Path, Probe, TensorsConfig, batch_statistics
+from supertau.estimators.problem import Problem
+from supertau.estimators.zero_cost.probe import Path, Probe, TensorsConfig, batch_statistics
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from search_spaces.space import Architecture
+from supertau.search_spaces.space import Architecture
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP, CONV1, CONV3, POOL = range(5)

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterator, Sequence
 import torch
 from torch import nn
 
-from search_spaces.layers import AvgPool3x3, BatchNorm2d, PointwiseConv2d
-from search_spaces.nasbench201.canonical import (
+from supertau.search_spaces.layers import AvgPool3x3, BatchNorm2d, PointwiseConv2d
+from supertau.search_spaces.nasbench201.canonical import (
     CONV1,
     CONV3,
     EDGES,
@@ -19,8 +19,8 @@ from search_spaces.nasbench201.canonical import (
     SKIP,
     used_edges,
 )
-from search_spaces.space import Architecture, NetworkConfig
-from search_spaces.supernet import (
+from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.supernet import (
     Edge,
     MakeSharing,
     PathNetwork,

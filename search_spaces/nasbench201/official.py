@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.cache import digest
-from search_spaces.errors import DataError, InvalidArchitecture, UnknownName, unknown
-from search_spaces.pickles import load_pth, load_restricted
-from search_spaces.space import Architecture, SearchSpace
-from search_spaces.truth import GroundTruth
+from supertau.search_spaces.cache import digest
+from supertau.search_spaces.errors import DataError, InvalidArchitecture, UnknownName, unknown
+from supertau.search_spaces.pickles import load_pth, load_restricted
+from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.truth import GroundTruth
 
 META = "meta.pickle.pbz2"
 

@@ -10,17 +10,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import InvalidArchitecture, nearest
-from search_spaces.nasbench201 import canonical
-from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, OPERATIONS
-from search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
+from supertau.search_spaces.errors import InvalidArchitecture, nearest
+from supertau.search_spaces.nasbench201 import canonical
+from supertau.search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, OPERATIONS
+from supertau.search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from search_spaces.nasbench201.network import NASBench201Supernet
-    from search_spaces.supernet import MakeSharing
-    from search_spaces.truth import GroundTruth
+    from supertau.search_spaces.nasbench201.network import NASBench201Supernet
+    from supertau.search_spaces.supernet import MakeSharing
+    from supertau.search_spaces.truth import GroundTruth
 
 _TERM = re.compile(r"([a-z0-9_]+)~([0-2])")
 _EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|skip_connect~2|"
@@ -130,20 +130,20 @@ class NASBench201(SearchSpace):
         self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None
     ) -> NASBench201Supernet:
         """Return the supernet; by default it shares by position."""
-        from search_spaces.nasbench201.network import NASBench201Supernet
-        from search_spaces.supernet import ShareByPosition
+        from supertau.search_spaces.nasbench201.network import NASBench201Supernet
+        from supertau.search_spaces.supernet import ShareByPosition
 
         return NASBench201Supernet(config, affine=affine, sharing=sharing or ShareByPosition)
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the stand-alone network of a cell, batch norms affine."""
-        from search_spaces.nasbench201.network import NASBench201Network
+        from supertau.search_spaces.nasbench201.network import NASBench201Network
 
         self.check(architecture)
         return NASBench201Network(architecture, config)
 
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
         """Return 200-epoch accuracies: built in, or of an official file, a NATS-Bench folder or a table."""
-        from search_spaces.nasbench201.truth import load
+        from supertau.search_spaces.nasbench201.truth import load
 
         return load(self, dataset, path, trust_pickle=trust_pickle)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from search_spaces import table
-from search_spaces.errors import DataError, unknown
-from search_spaces.nasbench201 import official
-from search_spaces.pickles import NOTHING, load_restricted
-from search_spaces.space import Architecture, SearchSpace
-from search_spaces.truth import GroundTruth
+from supertau.search_spaces import table
+from supertau.search_spaces.errors import DataError, unknown
+from supertau.search_spaces.nasbench201 import official
+from supertau.search_spaces.pickles import NOTHING, load_restricted
+from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.truth import GroundTruth
 
 DATASETS = ("cifar10", "cifar100", "imagenet16-120")
 

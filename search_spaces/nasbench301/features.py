@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from search_spaces.errors import InvalidArchitecture
-from search_spaces.nasbench301.genotype import CHOICES, INPUTS, KINDS, NODES, OPERATIONS, PAIRS, decoded
-from search_spaces.space import Architecture
-from search_spaces.truth import Floats
+from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.nasbench301.genotype import CHOICES, INPUTS, KINDS, NODES, OPERATIONS, PAIRS, decoded
+from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.truth import Floats
 
 _DARTS = "NetworkSelectorDatasetInfo:darts:"
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from search_spaces.layers import AvgPool3x3, BatchNorm2d, DilatedConv2d, PointwiseConv2d
-from search_spaces.nasbench301.genotype import (
+from supertau.search_spaces.layers import AvgPool3x3, BatchNorm2d, DilatedConv2d, PointwiseConv2d
+from supertau.search_spaces.nasbench301.genotype import (
     AVG_POOL,
     DIL3,
     DIL5,
@@ -30,9 +30,9 @@ from search_spaces.nasbench301.genotype import (
     SKIP,
     decoded,
 )
-from search_spaces.nasbench301.space import Layer, layers
-from search_spaces.space import Architecture, NetworkConfig
-from search_spaces.supernet import (
+from supertau.search_spaces.nasbench301.space import Layer, layers
+from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.supernet import (
     Edge,
     MakeSharing,
     PathNetwork,

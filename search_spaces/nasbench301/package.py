@@ -21,12 +21,18 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.errors import DataError, unknown
-from search_spaces.nasbench301.features import configuration
-from search_spaces.nasbench301.genotype import INPUTS, NODES, OPERATIONS, decoded
-from search_spaces.nasbench301.surrogate import MODEL, EnsembleSurrogate, content_of, open_ensemble, pickled_state
-from search_spaces.space import Architecture
-from search_spaces.truth import Floats
+from supertau.search_spaces.errors import DataError, unknown
+from supertau.search_spaces.nasbench301.features import configuration
+from supertau.search_spaces.nasbench301.genotype import INPUTS, NODES, OPERATIONS, decoded
+from supertau.search_spaces.nasbench301.surrogate import (
+    MODEL,
+    EnsembleSurrogate,
+    content_of,
+    open_ensemble,
+    pickled_state,
+)
+from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.truth import Floats
 
 REPRESENTATIONS = ("genotype", "configspace")
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from search_spaces.nasbench301 import genotype
-from search_spaces.nasbench301.genotype import (
+from supertau.search_spaces.nasbench301 import genotype
+from supertau.search_spaces.nasbench301.genotype import (
     CHOICES,
     DIL3,
     DIL5,
@@ -29,14 +29,14 @@ from search_spaces.nasbench301.genotype import (
     decoded,
     encoded,
 )
-from search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
+from supertau.search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from search_spaces.nasbench301.network import DARTSSupernet
-    from search_spaces.supernet import MakeSharing
-    from search_spaces.truth import GroundTruth, Surrogate
+    from supertau.search_spaces.nasbench301.network import DARTSSupernet
+    from supertau.search_spaces.supernet import MakeSharing
+    from supertau.search_spaces.truth import GroundTruth, Surrogate
 
 PREDECESSORS = INPUTS + NODES - 1
 """Nodes that may be a predecessor; the tokens of operations come after theirs."""
@@ -135,7 +135,7 @@ def _least(cell: Cell) -> Cell:
 
 
 class DARTS(SearchSpace):
-    """The space; `search_spaces.nasbench301.genotype` says what the 24 integers of an architecture mean."""
+    """The space; `supertau.search_spaces.nasbench301.genotype` says what the 24 integers of an architecture mean."""
 
     name = "nasbench301"
     title = "DARTS cells"
@@ -274,20 +274,20 @@ class DARTS(SearchSpace):
         self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None
     ) -> DARTSSupernet:
         """Return the supernet; by default it shares by position."""
-        from search_spaces.nasbench301.network import DARTSSupernet
-        from search_spaces.supernet import ShareByPosition
+        from supertau.search_spaces.nasbench301.network import DARTSSupernet
+        from supertau.search_spaces.supernet import ShareByPosition
 
         return DARTSSupernet(config, affine=affine, sharing=sharing or ShareByPosition)
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the stand-alone network of an architecture, batch norms affine."""
-        from search_spaces.nasbench301.network import DARTSNetwork
+        from supertau.search_spaces.nasbench301.network import DARTSNetwork
 
         self.check(architecture)
         return DARTSNetwork(architecture, config)
 
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth | Surrogate:
         """Return accuracies: built in, of a table, or of NAS-Bench-301's surrogate files."""
-        from search_spaces.nasbench301.truth import load
+        from supertau.search_spaces.nasbench301.truth import load
 
         return load(self, dataset, path, trust_pickle=trust_pickle)

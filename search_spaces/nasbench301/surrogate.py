@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.errors import DataError
-from search_spaces.nasbench301.features import NAMES, features
-from search_spaces.pickles import NUMPY_SCALARS, Allowed, load_restricted
-from search_spaces.space import Architecture
-from search_spaces.truth import Floats, GroundTruth, Surrogate
+from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.nasbench301.features import NAMES, features
+from supertau.search_spaces.pickles import NUMPY_SCALARS, Allowed, load_restricted
+from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.truth import Floats, GroundTruth, Surrogate
 
 SPLIT = "val (surrogate)"
 """What the models predict: val_accuracy of the training logs, measured on the images held out of training."""

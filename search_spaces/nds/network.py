@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from search_spaces.layers import BatchNorm2d, pointwise
-from search_spaces.nds.space import STRIDES, Block, Stage
-from search_spaces.space import Architecture, NetworkConfig
-from search_spaces.supernet import Edge, MakeSharing, ShareByPosition, Sharing, Slot, Supernet, leaves
+from supertau.search_spaces.layers import BatchNorm2d, pointwise
+from supertau.search_spaces.nds.space import STRIDES, Block, Stage
+from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.supernet import Edge, MakeSharing, ShareByPosition, Sharing, Slot, Supernet, leaves
 
 if TYPE_CHECKING:
-    from search_spaces.nds.space import NDS
+    from supertau.search_spaces.nds.space import NDS
 
 
 class Sizes(NamedTuple):

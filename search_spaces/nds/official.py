@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from search_spaces.cache import digest
-from search_spaces.errors import DataError, InvalidArchitecture
-from search_spaces.nds.space import STEM, STRIDES
-from search_spaces.space import Architecture
-from search_spaces.table import read_csv
-from search_spaces.truth import GroundTruth
+from supertau.search_spaces.cache import digest
+from supertau.search_spaces.errors import DataError, InvalidArchitecture
+from supertau.search_spaces.nds.space import STEM, STRIDES
+from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.table import read_csv
+from supertau.search_spaces.truth import GroundTruth
 
 if TYPE_CHECKING:
-    from search_spaces.nds.space import NDS
+    from supertau.search_spaces.nds.space import NDS
 
 Which = Literal["best", "last"]
 """The accuracy after the epoch at which it was highest, as the NDS paper, or after the last."""

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from search_spaces.errors import InvalidArchitecture
-from search_spaces.space import Architecture, Cost, NetworkConfig, SearchSpace
+from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.space import Architecture, Cost, NetworkConfig, SearchSpace
 
 if TYPE_CHECKING:
-    from search_spaces.nds.network import NDSNetwork, NDSSupernet
-    from search_spaces.supernet import MakeSharing
-    from search_spaces.truth import GroundTruth
+    from supertau.search_spaces.nds.network import NDSNetwork, NDSSupernet
+    from supertau.search_spaces.supernet import MakeSharing
+    from supertau.search_spaces.truth import GroundTruth
 
 STRIDES = (1, 2, 2)
 """Of the first block of each stage, CIFAR-10."""
@@ -208,20 +208,20 @@ class NDS(SearchSpace):
         self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None
     ) -> NDSSupernet:
         """Return the supernet; by default every position of a stage owns its block."""
-        from search_spaces.nds.network import NDSSupernet
-        from search_spaces.supernet import ShareByPosition
+        from supertau.search_spaces.nds.network import NDSSupernet
+        from supertau.search_spaces.supernet import ShareByPosition
 
         return NDSSupernet(self, config, affine=affine, sharing=sharing or ShareByPosition)
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> NDSNetwork:
         """Return the stand-alone network, batch norms affine."""
-        from search_spaces.nds.network import NDSNetwork
+        from supertau.search_spaces.nds.network import NDSNetwork
 
         return NDSNetwork(self, architecture, config)
 
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
         """Return 100-epoch test accuracies of official files or of a pool, or the accuracies of a table."""
-        from search_spaces.nds.truth import load
+        from supertau.search_spaces.nds.truth import load
 
         return load(self, dataset, path, trust_pickle=trust_pickle)
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces import table
-from search_spaces.cache import cache_folder
-from search_spaces.errors import DataError, unknown
-from search_spaces.nds import official
-from search_spaces.truth import GroundTruth
+from supertau.search_spaces import table
+from supertau.search_spaces.cache import cache_folder
+from supertau.search_spaces.errors import DataError, unknown
+from supertau.search_spaces.nds import official
+from supertau.search_spaces.truth import GroundTruth
 
 if TYPE_CHECKING:
-    from search_spaces.nds.space import NDS
+    from supertau.search_spaces.nds.space import NDS
 
 MICRO = "micro"
 CIFAR10 = "cifar10"

@@ -13,9 +13,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.conformance import CHECKS, check_estimator, parametrize
-from estimators import ESTIMATORS, Estimator
-from estimators.generators import numpy_state, numpy_stream, set_numpy_state
+from supertau.benchmarks.conformance import CHECKS, check_estimator, parametrize
+from supertau.estimators import ESTIMATORS, Estimator
+from supertau.estimators.training.generators import numpy_state, numpy_stream, set_numpy_state
 
 
 @dataclass(frozen=True)
@@ -344,13 +344,16 @@ def test_checks_that_compare_runs_are_skipped_when_runs_are_not_reproducible():
 
 
 def test_an_import_of_truth_is_found(tmp_path, monkeypatch):
-    source = "from search_spaces import truth\nfrom estimators.free import Random\nclass Peeks(Random):\n    pass\n"
+    source = (
+        "from supertau.search_spaces import truth\n"
+        "from supertau.estimators.baselines import Random\nclass Peeks(Random):\n    pass\n"
+    )
     (tmp_path / "module_that_peeks.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     module = __import__("module_that_peeks")
     monkeypatch.delitem(sys.modules, "module_that_peeks", raising=False)
     monkeypatch.setitem(sys.modules, "module_that_peeks", module)
-    assert "imports search_spaces.truth" in failure(module.Peeks, "truth_is_not_seen")
+    assert "imports supertau.search_spaces.truth" in failure(module.Peeks, "truth_is_not_seen")
 
 
 def test_every_check_explains_itself():
@@ -371,7 +374,7 @@ def test_threads_and_settings_are_put_back():
 
 # --- the command ----------------------------------------------------------------------------------------------------
 def command_line(*arguments):
-    from benchmarks.cli.app import app
+    from supertau.benchmarks.cli.app import app
 
     return CliRunner().invoke(app, ["check", *arguments])
 

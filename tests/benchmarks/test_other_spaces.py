@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.config import resolve
-from benchmarks.runner import Settings, run
-from search_spaces.errors import SupertauError
-from search_spaces.nds.space import NDSResNet
-from search_spaces.pool import select
-from search_spaces.spaces import get_space
-from search_spaces.truth import GroundTruth, Surrogate
+from supertau.benchmarks.config import resolve
+from supertau.benchmarks.runs.runner import Settings, run
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.nds.space import NDSResNet
+from supertau.search_spaces.pool import select
+from supertau.search_spaces.spaces import get_space
+from supertau.search_spaces.truth import GroundTruth, Surrogate
 
 
 def value(record, key, view):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.plugin import names, new_estimator
-from search_spaces.errors import SupertauError
+from supertau.benchmarks.plugin_template.project import names, new_estimator
+from supertau.search_spaces.errors import SupertauError
 
-MAIN = "import sys; from benchmarks.cli import main; sys.argv[0] = 'supertau'; main()"
+MAIN = "import sys; from supertau.benchmarks.cli import main; sys.argv[0] = 'supertau'; main()"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,8 @@ def test_installed_it_is_found_and_passes_the_kit(project, tmp_path):
     install(tmp_path / "site", "my-method", points)
     where = {"path": [tmp_path / "site", project], "cwd": tmp_path}
     found = python(
-        "-W", "error", "-c", "from estimators import ESTIMATORS as e; print(e.origin('my_method'), e.get('my_method'))",
+        "-W", "error", "-c",
+        "from supertau.estimators import ESTIMATORS as e; print(e.origin('my_method'), e.get('my_method'))",
         **where,
     )  # fmt: skip
     assert found.stdout == "my-method <class 'my_method.estimator.MyMethod'>\n", found.stderr
@@ -99,9 +100,9 @@ def test_it_is_clean(project):
 @pytest.mark.slow
 def test_its_types_are_right(project, tmp_path):
     pytest.importorskip("mypy")
-    import estimators
+    import supertau
 
-    environment = {**os.environ, "MYPYPATH": str(Path(estimators.__file__).parents[1])}
+    environment = {**os.environ, "MYPYPATH": str(Path(supertau.__file__).parents[1])}
     for variables in (os.environ, environment):  # with the suite seen as untyped, as when installed, and as typed
         ran = subprocess.run(
             [sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir", str(tmp_path)],
@@ -112,13 +113,13 @@ def test_its_types_are_right(project, tmp_path):
 
 def test_plugins_that_cannot_be_used_are_warnings_with_the_reason(tmp_path):
     (tmp_path / "will_not_import.py").write_text("import a_package_that_is_missing\n")
-    (tmp_path / "other_things.py").write_text("from estimators.free import Random\nclass Table: pass\n")
+    (tmp_path / "other_things.py").write_text("from supertau.estimators.baselines import Random\nclass Table: pass\n")
     bad = {"absent": "will_not_import:A", "table": "other_things:Table", "spos": "other_things:Random"}
     install(tmp_path, "bad-plugins", bad)
     install(tmp_path, "good-plugin", {"good": "other_things:Random"})
     script = (
         "import json, warnings\n"
-        "from estimators import ESTIMATORS\n"
+        "from supertau.estimators import ESTIMATORS\n"
         "with warnings.catch_warnings(record=True) as told:\n"
         "    warnings.simplefilter('always')\n"
         "    names = ESTIMATORS.names()\n"
@@ -131,12 +132,12 @@ def test_plugins_that_cannot_be_used_are_warnings_with_the_reason(tmp_path):
     found, said, asked, spos = json.loads(ran.stdout)
     assert "good" in found
     assert not {"absent", "table"} & set(found)
-    assert spos == "estimators.spos"
+    assert spos == "supertau.estimators.spos"
     assert len(said) == 3
     assert all("of bad-plugins left out" in line for line in said)
     reasons = "\n".join(sorted(said))
     assert "No module named 'a_package_that_is_missing'" in reasons
-    assert "'table' must be a subclass of estimators.estimator.Estimator" in reasons
+    assert "'table' must be a subclass of supertau.estimators.estimator.Estimator" in reasons
     assert "the name is already taken by supertau" in reasons
     assert "installed but cannot be used: ModuleNotFoundError" in asked
 
@@ -186,7 +187,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_command_says_what_comes_next(tmp_path, monkeypatch):
-    from benchmarks.cli.app import app
+    from supertau.benchmarks.cli.app import app
 
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["new-estimator", "fresh_idea"])

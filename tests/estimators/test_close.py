@@ -12,14 +12,14 @@ from monitors import Listener
 from scipy import stats
 from states import loaded, same, stored
 
-from benchmarks.conformance import parametrize
-from estimators import Budget, Monitor
-from estimators.close import CLOSE, CLOSEConfig, Plateau
-from estimators.sampling import PathSampler
-from estimators.spos import SPOS
-from search_spaces.errors import SupertauError, UnknownName
-from search_spaces.glow import GlowBlocks
-from search_spaces.nasbench201 import NASBench201
+from supertau.benchmarks.conformance import parametrize
+from supertau.estimators import Budget, Monitor
+from supertau.estimators.close import CLOSE, CLOSEConfig, Plateau
+from supertau.estimators.spos import SPOS
+from supertau.estimators.training.sampling import PathSampler
+from supertau.search_spaces.errors import SupertauError, UnknownName
+from supertau.search_spaces.glow import GlowBlocks
+from supertau.search_spaces.nasbench201 import NASBench201
 
 SPACE = NASBench201()
 NONE, SKIP, CONV1, CONV3, POOL = range(5)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.conformance.case import Case, Recorder, different, through_disk
-from estimators.estimator import Budget
-from estimators.registry import ESTIMATORS
-from search_spaces.nds.space import NDSResNeXtA
-from search_spaces.spaces import get_space
+from supertau.benchmarks.conformance.case import Case, Recorder, different, through_disk
+from supertau.estimators.estimator import Budget
+from supertau.estimators.registry import ESTIMATORS
+from supertau.search_spaces.nds.space import NDSResNeXtA
+from supertau.search_spaces.spaces import get_space
 
 METHODS = ("spos", "shifting", "pinas", "naov2", "close")
 

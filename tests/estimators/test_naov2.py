@@ -11,15 +11,16 @@ from monitors import Listener
 from scipy import stats
 from states import loaded, same, stored
 
-from estimators import Budget, Monitor, epd
-from estimators.estimator import NotFitted
-from estimators.generators import numpy_stream
-from estimators.naov2 import NAOV2, NAOV2Config, SpaceSampler, proportional, stage_seed, stand_alone_size
-from estimators.scoring import PathScorer
-from search_spaces.errors import SupertauError, UnknownName
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.pool import draw
-from search_spaces.space import NetworkConfig
+from supertau.estimators import Budget, Monitor
+from supertau.estimators.components import encoder_predictor_decoder as epd
+from supertau.estimators.estimator import NotFitted
+from supertau.estimators.naov2 import NAOV2, NAOV2Config, SpaceSampler, proportional, stage_seed, stand_alone_size
+from supertau.estimators.training.generators import numpy_stream
+from supertau.estimators.training.scoring import PathScorer
+from supertau.search_spaces.errors import SupertauError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.pool import draw
+from supertau.search_spaces.space import NetworkConfig
 
 SPACE = NASBench201()
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
@@ -191,7 +192,7 @@ class Endless(NASBench201):
 @pytest.mark.parametrize("space", [Unlisted(), Endless()])
 def test_without_listing_the_largest_comes_from_draws_and_is_raised_when_exceeded(coloured, space, monkeypatch):
     size = stand_alone_size(dataclasses.replace(coloured, space=space), "benchmark")
-    monkeypatch.setattr("estimators.naov2.PROBES", 40)
+    monkeypatch.setattr("supertau.estimators.naov2.PROBES", 40)
     sampler = SpaceSampler(space, size, "size", seed=0)
     first, rng = sampler.largest, numpy_stream(0, "probe")
     assert first == max(size(space.sample(rng)) for _ in range(40)) < 1_531_546
@@ -207,7 +208,7 @@ def test_without_listing_the_largest_comes_from_draws_and_is_raised_when_exceede
 
 
 def test_a_raised_bound_is_part_of_the_state(problem, monkeypatch):
-    monkeypatch.setattr("estimators.naov2.PROBES", 3)
+    monkeypatch.setattr("supertau.estimators.naov2.PROBES", 3)
     unlisted = dataclasses.replace(problem, space=Unlisted())
     estimator, other = smoke(mode="balanced"), smoke(mode="balanced")
     estimator.start(unlisted)
@@ -341,7 +342,7 @@ class Recording(PathScorer):
 
 @pytest.mark.parametrize("independent", [True, False])
 def test_all_evaluated_are_scored_again_by_the_newest_supernet_on_the_same_images(problem, monkeypatch, independent):
-    monkeypatch.setattr("estimators.naov2.PathScorer", Recording)
+    monkeypatch.setattr("supertau.estimators.naov2.PathScorer", Recording)
     monkeypatch.setattr(Recording, "calls", [])
     fits, fit = [], epd.fit
 

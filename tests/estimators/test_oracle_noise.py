@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from estimators import ESTIMATORS, Budget, ImageSet, Problem
-from estimators.oracle_noise import OracleNoise, OracleProblem
-from search_spaces.errors import SupertauError
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.space import NetworkConfig
+from supertau.estimators import ESTIMATORS, Budget, ImageSet, Problem
+from supertau.estimators.oracle_noise import OracleNoise, OracleProblem
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.space import NetworkConfig
 
 GOOD, BAD, UNKNOWN = (3,) * 6, (0,) * 6, (1,) * 6
 IMAGES = ImageSet("grey", torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4).long(), 10, (0.5,), (0.5,))

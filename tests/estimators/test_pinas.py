@@ -12,15 +12,15 @@ from monitors import Listener
 from states import loaded, stored
 from torch import nn
 
-from estimators import pinas
-from estimators.augment import Distortion, distort, normalise
-from estimators.estimator import Budget, Diverged, Monitor
-from estimators.generators import numpy_stream, torch_stream
-from estimators.pinas import LinearProbe, PiNAS, PiNASConfig, info_nce
-from estimators.scoring import PathScorer
-from estimators.train import Batches
-from search_spaces.errors import SupertauError, UnknownName
-from search_spaces.nasbench201 import NASBench201
+from supertau.estimators import pinas
+from supertau.estimators.estimator import Budget, Diverged, Monitor
+from supertau.estimators.pinas import LinearProbe, PiNAS, PiNASConfig, info_nce
+from supertau.estimators.training.augmentation import Distortion, distort, normalise
+from supertau.estimators.training.generators import numpy_stream, torch_stream
+from supertau.estimators.training.loop import Batches
+from supertau.estimators.training.scoring import PathScorer
+from supertau.search_spaces.errors import SupertauError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201
 
 SPACE = NASBench201()
 NONE, SKIP, CONV1, CONV3, POOL = range(5)

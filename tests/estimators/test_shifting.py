@@ -10,12 +10,12 @@ import torch
 from monitors import Listener
 from states import loaded, stored
 
-from estimators import Budget, Monitor
-from estimators.scoring import PathScorer
-from estimators.shifting import Shifting, ShiftingConfig
-from estimators.spos import SPOS
-from search_spaces.errors import DataError, SupertauError, UnknownName
-from search_spaces.nasbench201 import NASBench201
+from supertau.estimators import Budget, Monitor
+from supertau.estimators.shifting import Shifting, ShiftingConfig
+from supertau.estimators.spos import SPOS
+from supertau.estimators.training.scoring import PathScorer
+from supertau.search_spaces.errors import DataError, SupertauError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201
 
 SPACE = NASBench201()
 CONV3 = 3

@@ -11,13 +11,13 @@ from monitors import Listener
 from scipy import stats
 from states import loaded, stored
 
-from estimators import ESTIMATORS, Budget, Monitor
-from estimators.augment import normalise
-from estimators.estimator import NotFitted
-from estimators.sampling import PathSampler
-from estimators.spos import SPOS
-from search_spaces.errors import SupertauError, UnknownName
-from search_spaces.nasbench201 import NASBench201
+from supertau.estimators import ESTIMATORS, Budget, Monitor
+from supertau.estimators.estimator import NotFitted
+from supertau.estimators.spos import SPOS
+from supertau.estimators.training.augmentation import normalise
+from supertau.estimators.training.sampling import PathSampler
+from supertau.search_spaces.errors import SupertauError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201
 
 SPACE = NASBench201()
 NONE, SKIP, CONV1, CONV3, POOL = range(5)

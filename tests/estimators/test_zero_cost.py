@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from estimators import ESTIMATORS, Budget, ImageSet, Problem
-from estimators.augment import normalise
-from estimators.estimator import NotFitted
-from estimators.free import hashed
-from estimators.generators import seeded_weights
-from estimators.zero_cost import GradNorm, JacobCov, Naswot, Snip, Synflow
-from estimators.zero_cost.probe import draw
-from search_spaces.errors import SupertauError, UnknownName
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.nasbench201.network import NASBench201Network
-from search_spaces.space import NetworkConfig
-from search_spaces.supernet import Supernet
+from supertau.estimators import ESTIMATORS, Budget, ImageSet, Problem
+from supertau.estimators.baselines import hashed
+from supertau.estimators.estimator import NotFitted
+from supertau.estimators.training.augmentation import normalise
+from supertau.estimators.training.generators import seeded_weights
+from supertau.estimators.zero_cost import GradNorm, JacobCov, Naswot, Snip, Synflow
+from supertau.estimators.zero_cost.probe import draw
+from supertau.search_spaces.errors import SupertauError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.nasbench201.network import NASBench201Network
+from supertau.search_spaces.space import NetworkConfig
+from supertau.search_spaces.supernet import Supernet
 
 SPACE = NASBench201()
 SIZE = NetworkConfig(channels=4, cells=1, image_size=8, classes=10, image_channels=1)

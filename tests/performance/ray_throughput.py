@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from benchmarks.config import resolve
-from benchmarks.ray_executor import run_all_on_ray
-from benchmarks.runner import Settings
+from supertau.benchmarks.config import resolve
+from supertau.benchmarks.execution.ray_cluster import run_all_on_ray
+from supertau.benchmarks.runs.runner import Settings
 
 MEMORY = 80_000_000
 

@@ -21,16 +21,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.metrics import METRICS, evaluate
-from estimators.estimator import Monitor
-from estimators.problem import Augmentation, ImageSet, Problem
-from estimators.registry import ESTIMATORS
-from estimators.spos import SPOS
-from search_spaces.layers import torchs_own
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.space import Architecture, NetworkConfig, SearchSpace
-from search_spaces.spaces import get_space
-from search_spaces.supernet import Supernet
+from supertau.benchmarks.metrics import METRICS, evaluate
+from supertau.estimators.estimator import Monitor
+from supertau.estimators.problem import Augmentation, ImageSet, Problem
+from supertau.estimators.registry import ESTIMATORS
+from supertau.estimators.spos import SPOS
+from supertau.search_spaces.layers import torchs_own
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from supertau.search_spaces.spaces import get_space
+from supertau.search_spaces.supernet import Supernet
 
 SETTINGS = {
     "C8-N1-16x16": (NetworkConfig(8, 1, 16), 128, 20),

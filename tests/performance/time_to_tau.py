@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.config import RunConfig, resolve
-from benchmarks.executor import run_all
-from benchmarks.metrics import METRICS
-from benchmarks.record import Run
-from benchmarks.runner import Settings
-from search_spaces.spaces import get_space
+from supertau.benchmarks.config import RunConfig, resolve
+from supertau.benchmarks.execution.local import run_all
+from supertau.benchmarks.metrics import METRICS
+from supertau.benchmarks.record import Run
+from supertau.benchmarks.runs.runner import Settings
+from supertau.search_spaces.spaces import get_space
 
 TRIAL = 32_000
 """Passes of the run that measures how many go into a minute."""

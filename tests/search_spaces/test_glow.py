@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces.errors import SupertauError
-from search_spaces.glow import Assignment, CLOSENet, Gate, GlowBlocks, Lent, SeededDropout
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.nasbench201.canonical import used_edges
-from search_spaces.nasbench201.network import Cell
-from search_spaces.space import NetworkConfig
-from search_spaces.supernet import Edge, Slot
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.glow import Assignment, CLOSENet, Gate, GlowBlocks, Lent, SeededDropout
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.nasbench201.canonical import used_edges
+from supertau.search_spaces.nasbench201.network import Cell
+from supertau.search_spaces.space import NetworkConfig
+from supertau.search_spaces.supernet import Edge, Slot
 
 SPACE = NASBench201()
 TINY = NetworkConfig(channels=4, cells=1, image_size=8, classes=10, image_channels=1)

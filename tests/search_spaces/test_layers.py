@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import layers
-from search_spaces.layers import AvgPool3x3, BatchNorm2d, Conv3x3, DilatedConv2d, PointwiseConv2d
+from supertau.search_spaces import layers
+from supertau.search_spaces.layers import AvgPool3x3, BatchNorm2d, Conv3x3, DilatedConv2d, PointwiseConv2d
 
 SHAPES = [(6, 8, 6, 6), (4, 5, 3, 7), (3, 24, 4, 4), (2, 1, 4, 4), (8, 300, 2, 2)]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.alone import Recipe, get_recipe, images_of
-from search_spaces.pool import select
-from search_spaces.spaces import get_space
-from search_spaces.table import table_metadata
+from supertau.benchmarks.standalone.training import Recipe, get_recipe, images_of
+from supertau.search_spaces.pool import select
+from supertau.search_spaces.spaces import get_space
+from supertau.search_spaces.table import table_metadata
 
 SPACES = ("nasbench301", "nds-resnet", "nds-resnexta")
 
@@ -22,7 +22,7 @@ def test_a_packaged_table_is_small_and_says_what_it_is(name):
     assert (truth.space, truth.dataset, truth.seeds, truth.chance) == (name, "micro", ("0", "1"), 10.0)
     assert truth.source.startswith("trained alone by supertau, micro scale: digits at 8x8, C=")
     assert not np.isnan(truth.trials).any()
-    path = importlib.resources.files("search_spaces") / "tables" / f"{name}-micro.parquet"
+    path = importlib.resources.files("supertau.search_spaces") / "tables" / f"{name}-micro.parquet"
     assert len(path.read_bytes()) < 1_000_000
     about = table_metadata(path)
     recipe = Recipe(**about["recipe"])

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_spaces.cache import digest
-from search_spaces.errors import DataError
-from search_spaces.pickles import NOTHING, load_pth, load_restricted
+from supertau.search_spaces.cache import digest
+from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.pickles import NOTHING, load_pth, load_restricted
 
 torch = pytest.importorskip("torch")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from search_spaces.errors import DataError, InvalidArchitecture, SupertauError, UnknownName
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.pool import select
+from supertau.search_spaces.errors import DataError, InvalidArchitecture, SupertauError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.pool import select
 
 SPACE = NASBench201()
 CELLS = tuple(SPACE.enumerate())

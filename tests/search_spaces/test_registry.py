@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from search_spaces import registry as registry_module
-from search_spaces.errors import SupertauError, UnknownName
-from search_spaces.registry import PluginWarning, Registry
+from supertau.search_spaces import registry as registry_module
+from supertau.search_spaces.errors import SupertauError, UnknownName
+from supertau.search_spaces.registry import PluginWarning, Registry
 
 GROUP = "supertau.tests"
 

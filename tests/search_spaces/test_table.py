@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search_spaces.cache import digest
-from search_spaces.errors import DataError
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.nasbench201.truth import load
-from search_spaces.table import SUFFIXES, read_table, write_table
-from search_spaces.truth import GroundTruth
+from supertau.search_spaces.cache import digest
+from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.nasbench201.truth import load
+from supertau.search_spaces.table import SUFFIXES, read_table, write_table
+from supertau.search_spaces.truth import GroundTruth
 
 SPACE = NASBench201()
 CELLS = tuple(SPACE.enumerate())[:3]

@@ -1,6 +1,6 @@
 """A monitor for the tests of estimators."""
 
-from estimators import Monitor
+from supertau.estimators import Monitor
 
 
 class Listener(Monitor):

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from estimators import augment, one_shot, pinas, scoring
-from estimators import train as training
-from estimators.estimator import Budget, Monitor
-from estimators.problem import Augmentation, ImageSet, Problem
-from estimators.ranks import ALONE, launch
-from estimators.registry import ESTIMATORS
-from search_spaces.errors import SupertauError
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.nds.space import NDSResNet
-from search_spaces.space import NetworkConfig
+from supertau.estimators import one_shot, pinas
+from supertau.estimators.estimator import Budget, Monitor
+from supertau.estimators.problem import Augmentation, ImageSet, Problem
+from supertau.estimators.registry import ESTIMATORS
+from supertau.estimators.training import augmentation as augment
+from supertau.estimators.training import loop as training
+from supertau.estimators.training import scoring
+from supertau.estimators.training.processes import ALONE, launch
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.nds.space import NDSResNet
+from supertau.search_spaces.space import NetworkConfig
 
 
 class Shallow(NDSResNet):

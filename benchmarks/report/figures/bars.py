@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from benchmarks.report.cells import number
-from benchmarks.report.style import CEILING, DOUBLE, FLOOR, INK, QUIET, look, new_figure, plain, styled
+from supertau.benchmarks.report.cells import number
+from supertau.benchmarks.report.style import CEILING, DOUBLE, FLOOR, INK, QUIET, look, new_figure, plain, styled
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from scipy.stats import rankdata
 
-from benchmarks.report.style import INK, SINGLE, headline, new_figure, styled
+from supertau.benchmarks.report.style import INK, SINGLE, headline, new_figure, styled
 
 Floats = npt.NDArray[np.float64]
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#dfe8f1", "#9dbfdc", "#4a8cc0", "#0d5a97", "#08264a"])

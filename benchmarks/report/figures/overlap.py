@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from benchmarks.report.figures.training import short_count
-from benchmarks.report.style import (
+from supertau.benchmarks.report.figures.training import short_count
+from supertau.benchmarks.report.style import (
     CEILING,
     CHANCE,
     QUIET,

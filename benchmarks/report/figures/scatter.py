@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from benchmarks.report.style import CHOSEN, GOOD, GREEN, QUIET, SINGLE, headline, new_figure, plain, styled
+from supertau.benchmarks.report.style import CHOSEN, GOOD, GREEN, QUIET, SINGLE, headline, new_figure, plain, styled
 
 Floats = npt.NDArray[np.float64]
 

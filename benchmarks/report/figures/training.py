@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.report.style import FLOOR, SINGLE, headline, legend_below, look, new_figure, plain, styled
+from supertau.benchmarks.report.style import FLOOR, SINGLE, headline, legend_below, look, new_figure, plain, styled
 
 
 @dataclass(frozen=True)

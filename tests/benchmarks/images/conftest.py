@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmarks.images import parquet, problem
+from supertau.benchmarks.images import parquet, problem
 
 
 @pytest.fixture(autouse=True)

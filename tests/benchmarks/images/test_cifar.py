@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.images import load_problem_images
-from benchmarks.images.batches import read_batch
-from benchmarks.images.cifar import Cifar10, Cifar100
-from estimators.problem import Augmentation
-from search_spaces.cache import WrongChecksum
-from search_spaces.errors import DataError
+from supertau.benchmarks.images import load_problem_images
+from supertau.benchmarks.images.batches import read_batch
+from supertau.benchmarks.images.cifar import Cifar10, Cifar100
+from supertau.estimators.problem import Augmentation
+from supertau.search_spaces.cache import WrongChecksum
+from supertau.search_spaces.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official split has.*:UserWarning")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.images import IMAGES, ImageSource, load_problem_images
-from benchmarks.images.digits import Digits
-from estimators.problem import Augmentation
-from search_spaces.errors import DataError, UnknownName
+from supertau.benchmarks.images import IMAGES, ImageSource, load_problem_images
+from supertau.benchmarks.images.digits import Digits
+from supertau.estimators.problem import Augmentation
+from supertau.search_spaces.errors import DataError, UnknownName
 
 
 def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:

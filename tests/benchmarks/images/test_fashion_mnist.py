@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.images import fashion_mnist, load_problem_images
-from benchmarks.images.fashion_mnist import FashionMnist
-from search_spaces.cache import WrongChecksum
-from search_spaces.errors import DataError
+from supertau.benchmarks.images import fashion_mnist, load_problem_images
+from supertau.benchmarks.images.fashion_mnist import FashionMnist
+from supertau.search_spaces.cache import WrongChecksum
+from supertau.search_spaces.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official split has.*:UserWarning")
 Write = Callable[..., Path]

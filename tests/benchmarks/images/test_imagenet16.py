@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.images import load_problem_images
-from benchmarks.images.imagenet16 import ImageNet16
-from search_spaces.cache import WrongChecksum
-from search_spaces.errors import DataError
+from supertau.benchmarks.images import load_problem_images
+from supertau.benchmarks.images.imagenet16 import ImageNet16
+from supertau.search_spaces.cache import WrongChecksum
+from supertau.search_spaces.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official split has.*:UserWarning")
 LABELS = [1, 120, 121, 1000, 60]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.images.split import choose, split
-from search_spaces.errors import DataError
+from supertau.benchmarks.images.split import choose, split
+from supertau.search_spaces.errors import DataError
 
 BALANCED = np.repeat(np.arange(10), 100)
 

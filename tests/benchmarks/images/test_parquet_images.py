@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmarks.images import parquet
-from benchmarks.images.cifar import Cifar10, Cifar100
-from search_spaces.errors import DataError
+from supertau.benchmarks.images import parquet
+from supertau.benchmarks.images.cifar import Cifar10, Cifar100
+from supertau.search_spaces.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the official split has.*:UserWarning")
 Write = Callable[..., Path]

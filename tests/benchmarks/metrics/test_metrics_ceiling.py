@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.metrics.ceiling import noise_ceiling
-from benchmarks.metrics.overlap import overlap_curve
-from benchmarks.metrics.point import METRICS, PoolError
+from supertau.benchmarks.metrics.ceiling import noise_ceiling
+from supertau.benchmarks.metrics.overlap import overlap_curve
+from supertau.benchmarks.metrics.point import METRICS, PoolError
 
 
 def test_ceiling_compares_each_trial_with_the_mean_of_the_others() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.metrics import expansion
-from benchmarks.metrics.interval import evaluate, paired_difference
-from benchmarks.metrics.weighted import Floats, Pearson, TauB, TieGroups, Weighted, correlation
+from supertau.benchmarks.metrics import expansion
+from supertau.benchmarks.metrics.interval import evaluate, paired_difference
+from supertau.benchmarks.metrics.weighted import Floats, Pearson, TauB, TieGroups, Weighted, correlation
 
 
 def _pool(seed: int, n: int, rho: float, tied: bool) -> tuple[Floats, Floats]:

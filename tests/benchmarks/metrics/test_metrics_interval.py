@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.metrics.interval import NOT_DISTINGUISHABLE, evaluate, paired_difference, runs_summary
-from benchmarks.metrics.point import METRICS, NonFiniteError, PoolError, metric, p_at_top_k
+from supertau.benchmarks.metrics.interval import NOT_DISTINGUISHABLE, evaluate, paired_difference, runs_summary
+from supertau.benchmarks.metrics.point import METRICS, NonFiniteError, PoolError, metric, p_at_top_k
 
 
 def _pool(g: np.random.Generator, n: int, rho: float) -> tuple[np.ndarray, np.ndarray]:

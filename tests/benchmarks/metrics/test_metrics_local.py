@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.metrics.local import draw_pools, local_protocol, merge_classes
-from benchmarks.metrics.point import NonFiniteError, PoolError
+from supertau.benchmarks.metrics.local import draw_pools, local_protocol, merge_classes
+from supertau.benchmarks.metrics.point import NonFiniteError, PoolError
 
 
 def _truth(n: int = 1000) -> np.ndarray:

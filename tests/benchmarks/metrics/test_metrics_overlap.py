@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.metrics.overlap import overlap_curve
-from benchmarks.metrics.point import PoolError, p_at_top_k
+from supertau.benchmarks.metrics.overlap import overlap_curve
+from supertau.benchmarks.metrics.point import PoolError, p_at_top_k
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 40), levels=st.sampled_from([2, 5, 1000]))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.metrics.point import (
+from supertau.benchmarks.metrics.point import (
     METRICS,
     NonFiniteError,
     PoolError,
@@ -24,8 +24,8 @@ from benchmarks.metrics.point import (
     top_size,
     worst_rank_at_k,
 )
-from benchmarks.metrics.weighted import TauB
-from search_spaces.errors import SupertauError, UnknownName
+from supertau.benchmarks.metrics.weighted import TauB
+from supertau.search_spaces.errors import SupertauError, UnknownName
 
 RANK_KEYS = [key for key in METRICS if key not in ("pearson", "sparse_tau") and not key.startswith("regret")]
 

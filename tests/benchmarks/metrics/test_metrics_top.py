@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.metrics.point import METRICS, metric
-from benchmarks.metrics.top import best_of_top, top_share
-from benchmarks.metrics.weighted import Floats, TieGroups
+from supertau.benchmarks.metrics.point import METRICS, metric
+from supertau.benchmarks.metrics.top import best_of_top, top_share
+from supertau.benchmarks.metrics.weighted import Floats, TieGroups
 
 N = 3000
 FAMILIES = ("p_at_top", "p_at_bottom", "best_rank_at", "worst_rank_at", "regret_at")

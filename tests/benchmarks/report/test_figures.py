@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import kendalltau
 
-from benchmarks.metrics import overlap_curve
-from benchmarks.record import load_runs
-from benchmarks.report import report
-from benchmarks.report.figures import hexbin, scatter
-from benchmarks.report.leaderboard import Table, leaderboard
-from benchmarks.report.plots import Plot, plots, slug
-from benchmarks.report.style import KNOWN, OTHERS, look, pdf, png, save
+from supertau.benchmarks.metrics import overlap_curve
+from supertau.benchmarks.record import load_runs
+from supertau.benchmarks.report import report
+from supertau.benchmarks.report.figures import hexbin, scatter
+from supertau.benchmarks.report.leaderboard import Table, leaderboard
+from supertau.benchmarks.report.plots import Plot, plots, slug
+from supertau.benchmarks.report.style import KNOWN, OTHERS, look, pdf, png, save
 
 if TYPE_CHECKING:
     from tests.benchmarks.report.conftest import Results

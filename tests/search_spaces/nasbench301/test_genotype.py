@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.errors import InvalidArchitecture
-from search_spaces.nasbench301.genotype import (
+from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.nasbench301.genotype import (
     CHOICES,
     OPERATIONS,
     PAIRS,

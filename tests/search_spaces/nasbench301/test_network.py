@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from estimators.scoring import BN_MODES, PathScorer, Scoring
-from search_spaces.errors import InvalidArchitecture
-from search_spaces.glow import CLOSENet, Gate, GlowBlocks
-from search_spaces.nasbench301.genotype import AVG_POOL, DIL5, MAX_POOL, NORMAL, REDUCE, SEP3, SEP5, SKIP
-from search_spaces.nasbench301.network import (
+from supertau.estimators.training.scoring import BN_MODES, PathScorer, Scoring
+from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.glow import CLOSENet, Gate, GlowBlocks
+from supertau.search_spaces.nasbench301.genotype import AVG_POOL, DIL5, MAX_POOL, NORMAL, REDUCE, SEP3, SEP5, SKIP
+from supertau.search_spaces.nasbench301.network import (
     Cell,
     DARTSNetwork,
     DARTSSupernet,
@@ -25,9 +25,9 @@ from search_spaces.nasbench301.network import (
     make_operation,
     used_slots,
 )
-from search_spaces.nasbench301.space import DARTS
-from search_spaces.space import NetworkConfig
-from search_spaces.supernet import Edge, ShareByPosition, leaves
+from supertau.search_spaces.nasbench301.space import DARTS
+from supertau.search_spaces.space import NetworkConfig
+from supertau.search_spaces.supernet import Edge, ShareByPosition, leaves
 
 SPACE = DARTS()
 TINY = NetworkConfig(channels=2, cells=1, image_size=8, classes=10, image_channels=1)

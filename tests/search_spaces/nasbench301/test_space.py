@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from search_spaces.errors import InvalidArchitecture, SupertauError
-from search_spaces.nasbench301.genotype import CHOICES, NODES, NORMAL, REDUCE, SEP3, SKIP, decoded, encoded
-from search_spaces.nasbench301.network import cell_edges
-from search_spaces.nasbench301.space import DARTS, layers, orders, reordered
-from search_spaces.space import NetworkConfig
+from supertau.search_spaces.errors import InvalidArchitecture, SupertauError
+from supertau.search_spaces.nasbench301.genotype import CHOICES, NODES, NORMAL, REDUCE, SEP3, SKIP, decoded, encoded
+from supertau.search_spaces.nasbench301.network import cell_edges
+from supertau.search_spaces.nasbench301.space import DARTS, layers, orders, reordered
+from supertau.search_spaces.space import NetworkConfig
 
 SPACE = DARTS()
 architectures = st.tuples(*(st.integers(0, count - 1) for count in CHOICES))

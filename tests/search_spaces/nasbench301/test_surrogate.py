@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from search_spaces.errors import DataError, UnknownName
-from search_spaces.nasbench301 import package
-from search_spaces.nasbench301.features import features
-from search_spaces.nasbench301.package import REPRESENTATIONS, PackageSurrogate
-from search_spaces.nasbench301.space import DARTS
-from search_spaces.nasbench301.surrogate import OwnSurrogate, member_files
+from supertau.search_spaces.errors import DataError, UnknownName
+from supertau.search_spaces.nasbench301 import package
+from supertau.search_spaces.nasbench301.features import features
+from supertau.search_spaces.nasbench301.package import REPRESENTATIONS, PackageSurrogate
+from supertau.search_spaces.nasbench301.space import DARTS
+from supertau.search_spaces.nasbench301.surrogate import OwnSurrogate, member_files
 
 xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed: pip install 'supertau[nb301]'")
 lightgbm = pytest.importorskip("lightgbm", reason="lightgbm is not installed: pip install 'supertau[nb301]'")

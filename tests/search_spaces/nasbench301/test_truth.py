@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search_spaces import table
-from search_spaces.errors import DataError, UnknownName
-from search_spaces.nasbench301 import truth
-from search_spaces.nasbench301.space import DARTS
-from search_spaces.nasbench301.surrogate import OwnSurrogate
-from search_spaces.nasbench301.truth import load
-from search_spaces.truth import GroundTruth
+from supertau.search_spaces import table
+from supertau.search_spaces.errors import DataError, UnknownName
+from supertau.search_spaces.nasbench301 import truth
+from supertau.search_spaces.nasbench301.space import DARTS
+from supertau.search_spaces.nasbench301.surrogate import OwnSurrogate
+from supertau.search_spaces.nasbench301.truth import load
+from supertau.search_spaces.truth import GroundTruth
 
 SPACE = DARTS()
 _RNG = np.random.default_rng(0)

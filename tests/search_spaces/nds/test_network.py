@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from estimators.problem import Problem
-from estimators.scoring import BN_MODES, PathScorer, Scoring
-from search_spaces.glow import CLOSENet, Gate
-from search_spaces.layers import BatchNorm2d
-from search_spaces.nds.network import LeadingConv2d, NDSNetwork
-from search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla
-from search_spaces.space import NetworkConfig
-from search_spaces.supernet import leaves
+from supertau.estimators.problem import Problem
+from supertau.estimators.training.scoring import BN_MODES, PathScorer, Scoring
+from supertau.search_spaces.glow import CLOSENet, Gate
+from supertau.search_spaces.layers import BatchNorm2d
+from supertau.search_spaces.nds.network import LeadingConv2d, NDSNetwork
+from supertau.search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla
+from supertau.search_spaces.space import NetworkConfig
+from supertau.search_spaces.supernet import leaves
 
 RESNET, RESNEXT_A, RESNEXT_B, VANILLA = SPACES = [NDSResNet(), NDSResNeXtA(), NDSResNeXtB(), NDSVanilla()]
 TINY = NetworkConfig(channels=2, cells=1, image_size=8, classes=10, image_channels=1)

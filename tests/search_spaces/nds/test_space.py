@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from search_spaces.errors import InvalidArchitecture, SupertauError
-from search_spaces.nds.official import read_pool
-from search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla, Stage
-from search_spaces.space import NetworkConfig
+from supertau.search_spaces.errors import InvalidArchitecture, SupertauError
+from supertau.search_spaces.nds.official import read_pool
+from supertau.search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla, Stage
+from supertau.search_spaces.space import NetworkConfig
 
 SPACES = [NDSResNet(), NDSResNeXtA(), NDSResNeXtB(), NDSVanilla()]
 RESNET, RESNEXT_A = SPACES[:2]

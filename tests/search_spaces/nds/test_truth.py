@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from search_spaces.cache import digest
-from search_spaces.errors import DataError, UnknownName
-from search_spaces.nds.official import is_pool, read_official, read_pool, read_trainings
-from search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla
-from search_spaces.nds.truth import load
-from search_spaces.table import write_table
+from supertau.search_spaces.cache import digest
+from supertau.search_spaces.errors import DataError, UnknownName
+from supertau.search_spaces.nds.official import is_pool, read_official, read_pool, read_trainings
+from supertau.search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla
+from supertau.search_spaces.nds.truth import load
+from supertau.search_spaces.table import write_table
 
 RESNET, RESNEXT_A, RESNEXT_B, VANILLA = NDSResNet(), NDSResNeXtA(), NDSResNeXtB(), NDSVanilla()
 

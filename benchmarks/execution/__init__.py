@@ -1,0 +1,1 @@
+"""Many runs: processes of this machine, or a Ray cluster."""

@@ -1,0 +1,1 @@
+"""A plugin project, written by `supertau new-estimator`."""

@@ -1,0 +1,1 @@
+"""Stand-alone training of architectures, and ground-truth tables made by it."""

@@ -1,0 +1,1 @@
+"""How supernets are trained and scored: the pieces that the methods share."""

@@ -1,0 +1,191 @@
+"""Where batch norms take their statistics from, as rules that leave no trace: in scoring, and on several ranks.
+
+A rule stands in for the forward of every batch norm of a supernet for as long as `ruled` lasts. Its input may stack the
+images of several sub-networks along the first axis; each keeps statistics of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from supertau.estimators.training.processes import Ranks
+from supertau.search_spaces.layers import count_batch, leading, track
+
+
+class Rule(ABC):
+    """Normalises the input of a batch norm.
+
+    images: how many rows of the input belong to one sub-network, set before each forward.
+    """
+
+    images: int
+
+    @abstractmethod
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        """Return the normalised states, (R * images, C, H, W)."""
+
+
+class Inherited(Rule):
+    """The running statistics that training left, mixed over all sub-networks."""
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        mean, variance, weight, bias = leading(norm, states.shape[1])
+        return functional.batch_norm(states, mean, variance, weight, bias, training=False, eps=norm.eps)
+
+
+class BatchStatistics(Rule):
+    """The statistics of the very batch, each sub-network's its own."""
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        return _apart(norm, states, [(None, None)] * (len(states) // self.images), training=True)
+
+
+class Recalibrated(Rule):
+    """The plain average of batch statistics over calibration batches: first `collecting`, then applied.
+
+    An exponential average over K batches would keep 0.9^K of the values it starts from. The statistics of one group
+    of sub-networks are held for each batch norm, in the order in which it runs on them, the same for every batch.
+    """
+
+    def __init__(self) -> None:
+        self._held: defaultdict[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
+        self._ran: Counter[nn.Module] = Counter()
+        self._batches = 0
+        self._collecting = True
+
+    def next_batch(self, images: int, *, collecting: bool) -> None:
+        """Say how many images come next, and whether they calibrate or are judged."""
+        self.images, self._collecting = images, collecting
+        self._ran.clear()
+        self._batches += collecting
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        size, held = states.shape[1], self._held[norm]
+        begin, end = self._ran[norm], self._ran[norm] + len(states) // self.images
+        self._ran[norm] = end
+        exact = torch.promote_types(states.dtype, torch.float32)
+        while len(held) < end:
+            held.append((states.new_zeros(size, dtype=exact), states.new_ones(size, dtype=exact)))
+        # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
+        return _apart(norm, states, held[begin:end], training=self._collecting, momentum=1 / self._batches)
+
+
+class WholeBatch(Rule):
+    """Training on several ranks: the statistics of the whole mini-batch, of which each rank has an equal share.
+
+    torch's SyncBatchNorm computes the same, but only on GPUs, for all channels of a norm, and is no ``nn.BatchNorm2d``.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
+        if not norm.training:
+            return type(norm).forward(norm, states)
+        held = leading(norm, states.shape[1])
+        normalised, mean, variance = _WholeBatchNorm.apply(states, *held[2:], norm.eps, self.ranks)
+        track(held, mean, variance, self.ranks.size * states.numel() // states.shape[1], count_batch(norm))
+        return normalised
+
+
+class _WholeBatchNorm(torch.autograd.Function):
+    """Normalise by mean and (biased) variance over the images of all ranks; the gradient goes through both."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float, ranks: Ranks
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        own_variance, own_mean = torch.var_mean(states, (0, 2, 3), correction=0)
+        means, variances = ranks.gather(torch.stack([own_mean, own_variance])[None]).unbind(1)
+        # With equal shares the variance is exactly the mean of the ranks' variances plus the variance of their means.
+        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        ctx.save_for_backward(states, weight, mean, (variance + eps).rsqrt())
+        ctx.ranks, ctx.affine = ranks, bias is not None
+        ctx.mark_non_differentiable(mean, variance)
+        return functional.batch_norm(states, mean, variance, weight, bias, eps=eps), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        states, weight, mean, scale = ctx.saved_tensors
+        gradient = gradients[0]
+        mean, scale = mean.view(-1, 1, 1), scale.view(-1, 1, 1)
+        standard = (states - mean) * scale
+        sums = torch.stack([gradient.sum((0, 2, 3)), (gradient * standard).sum((0, 2, 3))])
+        # A rank's own sums: like every other parameter's gradient, these are averaged by the training loop.
+        of_bias, of_weight = sums.clone() if ctx.affine else (None, None)
+        of_states = None
+        if ctx.needs_input_grad[0]:
+            ctx.ranks.average([sums])
+            even, along = (sums / (states.numel() // states.shape[1])).view(2, -1, 1, 1)
+            of_states = (gradient - even - standard * along) * scale
+            if weight is not None:
+                of_states = of_states * weight.view(-1, 1, 1)
+        return of_states, of_weight, of_bias, None, None
+
+
+def _apart(
+    norm: nn.BatchNorm2d,
+    states: torch.Tensor,
+    statistics: Sequence[tuple[torch.Tensor | None, torch.Tensor | None]],
+    *,
+    training: bool,
+    momentum: float = 0.0,
+) -> torch.Tensor:
+    """Do what ``functional.batch_norm`` does for each of several sub-networks, whose states are stacked.
+
+    statistics: running mean and variance of each. Every result goes to where it belongs, which saves joining them.
+    """
+    _, _, weight, bias = leading(norm, states.shape[1])
+    given = (values.dtype for values in (weight, bias, *statistics[0]) if values is not None)
+    exact = next(given, states.dtype)  # torch's rule for states in half precision
+    output, unused = torch.empty_like(states), [states.new_empty(0, dtype=exact) for _ in range(2)]
+    images = len(states) // len(statistics)
+    for part, (mean, variance), target in zip(states.split(images), statistics, output.split(images), strict=True):
+        torch.ops.aten.native_batch_norm.out(
+            part, weight, bias, mean, variance, training, momentum, norm.eps,
+            out=target, save_mean=unused[0], save_invstd=unused[1],
+        )  # fmt: skip
+    return output
+
+
+@contextmanager
+def ruled(network: nn.Module, rule: Rule) -> Iterator[None]:
+    """Let a rule stand in for every ``nn.BatchNorm2d`` of a network."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.forward = partial(rule, norm)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+@contextmanager
+def whole_batches(networks: Iterable[nn.Module], ranks: Ranks) -> Iterator[None]:
+    """Let the batch norms of networks, in training mode, use the images of all ranks."""
+    with ExitStack() as stack:
+        for network in networks:
+            stack.enter_context(ruled(network, WholeBatch(ranks)))
+        yield
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode (dropout; batch norms follow a rule), and every module back afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,192 @@
+"""The processes (ranks) that train one supernet together, one per device, and what they tell each other.
+
+All ranks run the same program with the same seeds: they draw the same sub-networks, mini-batches and augmentations, and
+each takes its equal share of a mini-batch. What depends on the whole mini-batch (batch-norm statistics, gradients, the
+loss, keys of a queue) is exchanged, so that N ranks compute what one computes, rounding apart.
+
+Lightning Fabric starts the processes, gives each its device and connects them. Two things of it are not used. Its
+wrapper of modules (DistributedDataParallel) hooks into one forward per backward, but the objectives call features,
+teachers, gates and classifiers on their own, and a parameter that a sub-network does not use must keep no gradient at
+all: the training loop averages the gradients there are. Its reductions wait for all ranks before each call, which
+doubles the messages: they are called here on the process group that it made.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from supertau.search_spaces.errors import SupertauError
+
+Told = TypeVar("Told")
+
+FIRST = "SUPERTAU_FIRST_RANK"
+"""Environment variable that holds the process number of the first rank in the processes it starts."""
+WATCH_SECONDS = 0.5
+
+
+class RankLost(SupertauError):
+    """Another rank of the same run came to its end before its time."""
+
+
+class Ranks:
+    """This process among those that train one supernet; by default it is alone, and nothing is exchanged.
+
+    rank: its number, the first is 0; size: of how many; device: where it computes, None when it is alone and may
+    choose. But for `share` and `require_divides` all ranks must call a method together; it raises RankLost when one of
+    them is gone.
+    """
+
+    def __init__(self, fabric: Any = None) -> None:
+        self._fabric = fabric
+        self.rank: int = 0 if fabric is None else fabric.global_rank
+        self.size: int = 1 if fabric is None else fabric.world_size
+        self.device: torch.device | None = None if fabric is None else fabric.device
+
+    def require_divides(self, batch_size: int) -> None:
+        """Raise SupertauError unless a mini-batch can be shared out equally."""
+        if batch_size % self.size:
+            raise SupertauError(
+                f"a batch of {batch_size} images cannot be shared out equally among {self.size} devices: choose a "
+                "batch size that is a multiple, or another number of devices."
+            )
+
+    def share(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return this rank's part (B / size, ...) of what all ranks hold, (B, ...)."""
+        return rows.chunk(self.size)[self.rank] if self.size > 1 else rows
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return (B, ...) from the parts (B / size, ...) of all ranks, in the order of ranks; no gradient flows."""
+        if self.size == 1:
+            return rows
+        whole = rows.new_empty((self.size * len(rows), *rows.shape[1:]))
+        with _reaching_all():
+            distributed.all_gather(list(whole.chunk(self.size)), rows.detach().contiguous())
+        return whole
+
+    def sum(self, tensors: Iterable[torch.Tensor], *, scale: float = 1.0) -> None:
+        """Put into each tensor, in place, scale times its sum over the ranks; one message for all of them."""
+        if self.size == 1:
+            return
+        held = list(tensors)
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in held])
+        with _reaching_all():
+            distributed.all_reduce(flat)
+        flat.mul_(scale)
+        for tensor, values in zip(held, flat.split([tensor.numel() for tensor in held]), strict=True):
+            tensor.detach().copy_(values.view_as(tensor))
+
+    def average(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Put into each tensor, in place, its mean over the ranks."""
+        self.sum(tensors, scale=1 / self.size)
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the mean of a tensor over the ranks, without gradient."""
+        mean = tensor.detach()
+        if self.size > 1:
+            mean = mean.clone()
+            self.average([mean])
+        return mean
+
+    def tell(self, value: Told) -> Told:
+        """Return what the first rank passed."""
+        if self.size == 1:
+            return value
+        with _reaching_all():
+            told: Told = self._fabric.broadcast(value)
+        return told
+
+    def require_equal(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Raise SupertauError when a tensor is not the same on all ranks."""
+        if self.size == 1:
+            return
+        sums = torch.stack([tensor.detach().double().sum() for tensor in tensors]).nan_to_num()
+        if not (self.gather(sums[None]) == sums).all():
+            raise SupertauError(
+                "the devices hold different weights after the same steps: something in the training depends on the "
+                "rank. Train this estimator with --devices 1."
+            )
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def _reaching_all() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch has nothing finer for a connection that broke
+        reason = str(error).partition(". ")[0]
+        raise RankLost(
+            f"another of the run's processes ended (out of memory?): {reason}. Run again to go on from the checkpoint."
+        ) from error
+
+
+def fabric_class() -> Any:
+    """Return Lightning's class Fabric; raise SupertauError when the package is missing."""
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise SupertauError(
+            "training on several devices needs Lightning Fabric: pip install 'supertau[ddp]'."
+        ) from error
+    return Fabric
+
+
+def require_devices(device: torch.device, count: int) -> None:
+    """Raise SupertauError when one supernet cannot be trained on so many devices of a kind."""
+    if count == 1:
+        return
+    fabric_class()
+    if device.index is not None:
+        raise SupertauError(
+            f"device '{device}' is one device, {count} were asked for: use --device {device.type}. "
+            "CUDA_VISIBLE_DEVICES chooses which GPUs are seen."
+        )
+    if device.type == "cuda" and torch.cuda.device_count() < count:
+        raise SupertauError(f"{count} devices were asked for, torch sees {torch.cuda.device_count()} GPUs.")
+
+
+def launch(device: torch.device, count: int) -> Ranks:
+    """Start the present program again in so many processes less one, on this machine, and return this one among them.
+
+    Every process must call it, with the same arguments. Those that were started leave Ctrl-C and SIGTERM to the first
+    one, and end when it has ended.
+    """
+    require_devices(device, count)
+    if count == 1:
+        return ALONE
+    import logging
+
+    from lightning_fabric.plugins.environments import LightningEnvironment
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    if not is_first():
+        threading.Thread(target=_end_with, args=(int(os.environ[FIRST]),), daemon=True).start()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    os.environ.setdefault(FIRST, str(os.getpid()))
+    # Named, the environment is not guessed: under a cluster's scheduler Fabric would wait for processes of its making.
+    fabric = fabric_class()(accelerator=device.type, devices=count, strategy="ddp", plugins=[LightningEnvironment()])
+    fabric.launch()
+    return Ranks(fabric)
+
+
+def is_first() -> bool:
+    """Whether this process was not started by `launch`."""
+    return os.environ.get(FIRST, str(os.getpid())) == str(os.getpid())
+
+
+def _end_with(first: int) -> None:
+    """End this process, wherever it may wait, as soon as the first rank is no longer its parent."""
+    while os.getppid() == first:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)

@@ -214,7 +214,7 @@ class CLOSE(OneShot):
                 blocks=len(c.starts),
                 level=1 if self._splits_at_first(problem) else c.starts.count(0.0),
                 affine=c.affine,
-                dropout=SeededDropout(c.dropout, self.noise, (problem.ranks.rank, problem.ranks.size)),
+                dropout=SeededDropout(c.dropout, self.noise, (problem.processes.index, problem.processes.size)),
                 plain=c.mode == "reference" and not problem.space.chain,  # where nothing is learned, nothing is mixed
             ).to(problem.device)
 
@@ -281,7 +281,7 @@ class CLOSE(OneShot):
         architecture = self.sampler()
         logits = self.supernet(self.inputs(images), architecture)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
-        self.epoch_loss = self.epoch_loss + self.problem.ranks.mean(loss)
+        self.epoch_loss = self.epoch_loss + self.problem.processes.mean(loss)
         if self.supernet.level > 1 and self.supernet.picks is not None:
             for block, exists in zip(self.supernet.picks, self._existing(architecture), strict=True):
                 self.epoch_usage[block] += exists

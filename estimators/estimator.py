@@ -74,7 +74,7 @@ class Estimator(ABC):
     deterministic: ClassVar[bool] = False
     """Whether the seed makes no difference (parameter count): one run is enough."""
     on_several_devices: ClassVar[bool] = False
-    """Whether `train` computes the same on several ranks (see estimators/ranks.py) as on one, rounding apart."""
+    """Whether `train` computes the same on several processes (see estimators/training/processes.py) as on one, rounding apart."""
     uses_truth: ClassVar[bool] = False
     """Only the noise ceiling: its Problem carries one ground-truth trial, and it is judged by the others."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -136,7 +136,7 @@ class Estimator(ABC):
         """Train from the present state to the end of the budget, calling monitor.after_step after each step."""
 
     def networks(self) -> tuple[nn.Module, ...]:
-        """Return the networks whose batch norms see mini-batches in training: on several ranks, whole ones."""
+        """Return the networks whose batch norms see mini-batches in training: with several processes, whole ones."""
         return ()
 
     @abstractmethod

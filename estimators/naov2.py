@@ -389,8 +389,8 @@ class NAOV2(OneShot):
             present = set(self.pool)
             kept = [a for a in best_first if a in present][: len(self.pool) - c.new_architectures]
         self.evaluations[-1].update(generated=len(new), topped_up=len(random), eta=eta)
-        # Every rank trains the predictor, which need not come out the same to the last bit on another device.
-        return self.problem.ranks.tell([*new, *random, *kept])
+        # Every process trains the predictor, which need not come out the same to the last bit on another device.
+        return self.problem.processes.broadcast([*new, *random, *kept])
 
     # --- scores -----------------------------------------------------------------------------------------------------
 

@@ -126,15 +126,15 @@ class OneShot(Estimator):
         return (self.supernet,)
 
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the loss of one mini-batch, or of this rank's share: see `training.loop.Objective`."""
+        """Return the loss of one mini-batch, or of this process's share: see `training.loop.Objective`."""
         raise NotImplementedError
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Return this rank's share of images as the supernet takes them in training: augmented and normalised."""
+        """Return this process's share of images as the supernet takes them in training: augmented and normalised."""
         train = self.problem.train
         if self.config.augment:
             images = augment(images, train.augmentation, self.augmentation, train.mean)
-        return normalise(self.problem.ranks.share(images), train.mean, train.std)
+        return normalise(self.problem.processes.share(images), train.mean, train.std)
 
     def train(self, budget: Budget, monitor: Monitor) -> None:
         self.supernet.train()

@@ -197,7 +197,7 @@ class LinearProbe:
         smoothing = self.config.label_smoothing
         each = [functional.cross_entropy(head(features), labels, label_smoothing=smoothing) for head in self.heads]
         losses = torch.stack(each).double()
-        return losses.where(self.problem.ranks.mean(losses).isfinite(), 0).sum()
+        return losses.where(self.problem.processes.mean(losses).isfinite(), 0).sum()
 
     def choose(self) -> None:
         """Make the candidate with the best mean accuracy over some random architectures the supernet's classifier."""
@@ -356,13 +356,13 @@ class PiNAS(OneShot):
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of two disjoint paths, the teacher and the queue moved on."""
         one, two = self.problem.space.disjoint_pair(self.pairs)
-        ranks = self.problem.ranks
-        v1, v2, v3, v4 = map(ranks.share, self.views(images, self.augmentation))
+        processes = self.problem.processes
+        v1, v2, v3, v4 = map(processes.share, self.views(images, self.augmentation))
         features_one, query_one, key_one = self.run_path(one, v1, v2)
         features_two, query_two, key_two = self.run_path(two, v3, v4)
         loss, similarity = self.contrast((query_one, query_two), (key_one, key_two))
-        self._loss, self._similarity = ranks.mean(torch.stack([loss, similarity]))
-        self.enqueue(ranks.gather((key_one + key_two) / 2))
+        self._loss, self._similarity = processes.mean(torch.stack([loss, similarity]))
+        self.enqueue(processes.gather((key_one + key_two) / 2))
         if self.config.supervised:
             loss = 0.5 * loss
             for features in (features_one, features_two):
@@ -439,7 +439,7 @@ class PiNAS(OneShot):
         c, train = self.config, self.problem.train
         if c.augment:
             images = distort(images, Distortion((c.crop, 1.0), train.augmentation.flip), self.augmentation)
-        return normalise(self.problem.ranks.share(images), train.mean, train.std)
+        return normalise(self.problem.processes.share(images), train.mean, train.std)
 
     # --- scores -----------------------------------------------------------------------------------------------------
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from supertau.estimators.training.processes import ALONE, Ranks
+from supertau.estimators.training.processes import ALONE, Processes
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.space import NetworkConfig, SearchSpace
 
@@ -80,7 +80,7 @@ class Problem:
     """A ranking problem as an estimator sees it.
 
     train: for gradients and for recalibrating batch norms; validation: for scoring only; network: size of the
-    supernet; device: where everything runs; seed: source of every random number of the run; ranks: this process among
+    supernet; device: where everything runs; seed: source of every random number of the run; processes: this process among
     those that train together, each on a device of its own; scoring_memory: what sub-networks that are scored together
     may take, MB, roughly, one at a time needing what it needs. The default is about what is fastest on a CPU: beyond
     it memory traffic costs more than sharing saves.
@@ -92,5 +92,5 @@ class Problem:
     validation: ImageSet
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    ranks: Ranks = ALONE
+    processes: Processes = ALONE
     scoring_memory: int = 540

@@ -75,8 +75,8 @@ def _carry_out(
     if stopping:
         return Outcome(config, None, "interrupted", "not begun")
     shared = devices > 1 and ESTIMATORS.resolve(config.estimator).trains
-    ranks = (settings.device, str(devices)) if shared else ()
-    ended = follow(start(job_of(config, settings), os.getcwd(), *ranks), config.run_id, listener)
+    processes = (settings.device, str(devices)) if shared else ()
+    ended = follow(start(job_of(config, settings), os.getcwd(), *processes), config.run_id, listener)
     return outcome_of(config, settings, ended, listener, stopping=bool(stopping), shared=shared)
 
 
@@ -91,7 +91,7 @@ def outcome_of(
 ) -> Outcome:
     """Return how a run ended, from how its process did and the record it left; tell of a process that died.
 
-    stopping: whether the user had asked to stop. shared: whether it had several ranks.
+    stopping: whether the user had asked to stop. shared: whether it had several processes.
     """
     held = read_run(settings.results / "runs" / config.run_id)
     if ended.status == 0 and held is not None:

@@ -27,10 +27,10 @@ class Ended:
     printed: str = ""
 
 
-def start(job: dict[str, Any], where: str, *ranks: str) -> subprocess.Popen[str]:
+def start(job: dict[str, Any], where: str, *processes: str) -> subprocess.Popen[str]:
     """Start `supertau.benchmarks.execution.worker` with a job, and return the process, to be handed to `follow`.
 
-    ranks: kind and number of devices, when there are several.
+    processes: kind and number of devices, when there are several.
     where: the folder that the command was started in. It counts for relative paths and 'module:Class' estimators.
     """
     threads = str(job["settings"]["threads"])
@@ -41,7 +41,7 @@ def start(job: dict[str, Any], where: str, *ranks: str) -> subprocess.Popen[str]
         "PYTHONPATH": os.pathsep.join([where, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "supertau.benchmarks.execution.worker", *ranks], cwd=where, env=environment,
+        [sys.executable, "-m", "supertau.benchmarks.execution.worker", *processes], cwd=where, env=environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdin

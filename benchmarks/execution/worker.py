@@ -26,8 +26,8 @@ from supertau.estimators.training.processes import ALONE, launch
 from supertau.search_spaces.errors import SupertauError
 
 GRACE_SECONDS = 10
-"""How long a following rank outlives its own failure. The first one, most likely failing alike, writes a record in that
-time; it is killed when another rank ends badly."""
+"""How long a following process outlives its own failure. The first one, most likely failing alike, writes a record in that
+time; it is killed when another process ends badly."""
 
 
 def tell(event: Event) -> None:
@@ -57,26 +57,26 @@ def stop_when_unheard() -> None:
 
 def main() -> int:
     """Carry out the job and return the exit status: 0 for a record (failed ones too), 2 or 130 otherwise."""
-    ranks = launch(pick_device(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 1 else ALONE
-    job: dict[str, Any] = ranks.tell(json.load(sys.stdin) if ranks.rank == 0 else {})
-    if ranks.rank == 0:
+    processes = launch(pick_device(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) > 1 else ALONE
+    job: dict[str, Any] = processes.broadcast(json.load(sys.stdin) if processes.index == 0 else {})
+    if processes.index == 0:
         threading.Thread(target=stop_when_unheard, daemon=True).start()
     config = from_dict(job["config"])
     settings = job["settings"]
     settings = Settings(
         **{**settings, "results": Path(settings["results"]), "existing": Existing(settings["existing"])}
     )
-    if ranks.rank:
+    if processes.index:
         try:
-            follow(config, settings, ranks)
+            follow(config, settings, processes)
         except Exception as error:
-            if not isinstance(error, SupertauError):  # those the first rank tells as well
+            if not isinstance(error, SupertauError):  # those the first process tells as well
                 traceback.print_exc()
             time.sleep(GRACE_SECONDS)
             return ERROR
         return 0
     try:
-        run(config, settings, tell, ranks)
+        run(config, settings, tell, processes)
     except Interrupted:
         tell(Event(config.run_id, "interrupted"))
         return INTERRUPTED

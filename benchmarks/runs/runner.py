@@ -28,7 +28,7 @@ from supertau.estimators.oracle_noise import OracleProblem
 from supertau.estimators.problem import Problem
 from supertau.estimators.registry import ESTIMATORS
 from supertau.estimators.training.checkpoint import CHECKPOINT
-from supertau.estimators.training.processes import ALONE, Ranks
+from supertau.estimators.training.processes import ALONE, Processes
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.pool import Pool, select
 from supertau.search_spaces.space import Architecture, SearchSpace
@@ -84,12 +84,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def run(config: RunConfig, settings: Settings, listener: Listener | None = None, ranks: Ranks = ALONE) -> Run:
+def run(config: RunConfig, settings: Settings, listener: Listener | None = None, processes: Processes = ALONE) -> Run:
     """Carry out one run and return its record; a finished one is found again, an unfinished one goes on.
 
     A failure of the method (divergence, an exception in an estimator) becomes a record with status 'failed' and is
     returned too. Raises SupertauError for what the user must change, RunBusy when another process has the run,
-    Interrupted when the user stopped it, and RankLost when one of several ranks died. Of several ranks the first calls
+    Interrupted when the user stopped it, and ProcessLost when one of several processes died. Of several processes the first calls
     this, and alone reads and writes records; the others call `follow`.
     """
     listener = listener or (lambda event: None)
@@ -101,17 +101,17 @@ def run(config: RunConfig, settings: Settings, listener: Listener | None = None,
                 for entry in folder.iterdir():
                     if entry.name != ".lock":
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            return _locked(config, settings, folder, listener, stop, ranks)
+            return _locked(config, settings, folder, listener, stop, processes)
     except Timeout as error:
         raise RunBusy(f"another process is working on '{folder}'. Wait for it, or choose another --results.") from error
 
 
-def follow(config: RunConfig, settings: Settings, ranks: Ranks) -> None:
-    """Train and score along with the first rank; it says when to begin, or its end ends this process."""
-    torch.set_num_threads(ranks.tell(0))
+def follow(config: RunConfig, settings: Settings, processes: Processes) -> None:
+    """Train and score along with the first process; it says when to begin, or its end ends this process."""
+    torch.set_num_threads(processes.broadcast(0))
     estimator, space = config.build(), get_space(config.space)
-    device = ranks.device or pick_device(settings.device)
-    problem = make_problem(config, space, device, ranks, settings.scoring_memory)
+    device = processes.device or pick_device(settings.device)
+    problem = make_problem(config, space, device, processes, settings.scoring_memory)
     held = take_up(estimator, problem, run_folder(config, settings) / CHECKPOINT)
     if held is None or not held["finished"]:
         estimator.train(Budget(config.passes), Follower(config.curve_points))
@@ -124,7 +124,7 @@ def run_folder(config: RunConfig, settings: Settings) -> Path:
 
 
 def _locked(
-    config: RunConfig, settings: Settings, folder: Path, listener: Listener, stop: StopFlag, ranks: Ranks
+    config: RunConfig, settings: Settings, folder: Path, listener: Listener, stop: StopFlag, processes: Processes
 ) -> Run:
     held = read_run(folder)
     if held is not None and held.finished:
@@ -137,7 +137,7 @@ def _locked(
         listener(Event(config.run_id, "failed", text=f"failed before ({message}); --restart runs it again"))
         return held
     remove_parts(folder)
-    device = ranks.device or pick_device(settings.device)
+    device = processes.device or pick_device(settings.device)
     threads = held.record["environment"]["threads"] if held is not None else settings.threads
     if threads is not None:
         torch.set_num_threads(threads)
@@ -154,7 +154,7 @@ def _locked(
         "title": estimator.title or config.estimator,
         "source": estimator.source,
         "columns": list(estimator.score_columns()),
-        "environment": environment.describe(device, ranks.size),
+        "environment": environment.describe(device, processes.size),
         "started": held.record["started"] if held is not None else _now(),
         "finished": None,
         "cost": {},
@@ -163,7 +163,7 @@ def _locked(
         "diagnostics": {},
     }
     try:
-        return _work(config, settings, folder, listener, stop, estimator, device, ranks, record)
+        return _work(config, settings, folder, listener, stop, estimator, device, processes, record)
     except (SupertauError, KeyboardInterrupt, Interrupted) as error:
         if isinstance(error, Diverged):
             return _failed(folder, record, error, listener)
@@ -180,15 +180,15 @@ def _work(
     stop: StopFlag,
     estimator: Estimator,
     device: torch.device,
-    ranks: Ranks,
+    processes: Processes,
     record: dict[str, Any],
 ) -> Run:
-    ranks.tell(torch.get_num_threads())
+    processes.broadcast(torch.get_num_threads())
     listener(Event(config.run_id, "load", text="images and ground truth"))
     space = get_space(config.space)
     truths, pool = load_task(space, config, trust_pickle=settings.trust_pickle)
     main = truths[config.truth]
-    problem = make_problem(config, space, device, ranks, settings.scoring_memory)
+    problem = make_problem(config, space, device, processes, settings.scoring_memory)
     left_out = None
     if estimator.uses_truth:
         problem, pool, left_out = _oracle(problem, pool, main)
@@ -263,7 +263,7 @@ def make_problem(
     config: RunConfig,
     space: SearchSpace,
     device: torch.device,
-    ranks: Ranks = ALONE,
+    processes: Processes = ALONE,
     scoring_memory: int = Problem.scoring_memory,
 ) -> Problem:
     """Return the ranking problem of a configuration. The split is the same for every seed: seeds measure training."""
@@ -275,7 +275,9 @@ def make_problem(
         validation_split=config.validation_split,
     )
     network = train.network(config.channels, config.cells)
-    return Problem(space, network, train.to(device), validation.to(device), config.seed, device, ranks, scoring_memory)
+    return Problem(
+        space, network, train.to(device), validation.to(device), config.seed, device, processes, scoring_memory
+    )
 
 
 def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> dict[str, GroundTruth | Surrogate]:

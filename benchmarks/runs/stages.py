@@ -102,7 +102,7 @@ class Training(Monitor):
     def _watch(self, estimator: Estimator, step: int) -> None:
         """Score the curve's architectures; this must leave no trace in the estimator (the conformance kit checks)."""
         began, before = time.monotonic(), estimator.cost()
-        columns = estimator.score(estimator.problem.ranks.tell(self.curve))
+        columns = estimator.score(estimator.problem.processes.broadcast(self.curve))
         self._curve_seconds += time.monotonic() - began
         self._curve_images += int(estimator.cost()["score_images"] - before["score_images"])
         path = self.folder / "curve" / f"{step:09d}.npz"
@@ -127,7 +127,7 @@ class Training(Monitor):
 
 
 class Follower(Monitor):
-    """Listens on ranks that follow the first: they save and tell nothing, and score the curve along with it."""
+    """Listens on processes that follow the first: they save and tell nothing, and score the curve along with it."""
 
     def __init__(self, curve_points: int) -> None:
         self.curve_points = curve_points
@@ -136,7 +136,7 @@ class Follower(Monitor):
         self, estimator: Estimator, step: int, total: int, loss: torch.Tensor | float, learning_rate: float
     ) -> None:
         if is_curve_step(step, total, self.curve_points):
-            estimator.score(estimator.problem.ranks.tell([]))
+            estimator.score(estimator.problem.processes.broadcast([]))
 
 
 def is_curve_step(step: int, total: int, points: int) -> bool:
@@ -147,9 +147,9 @@ def is_curve_step(step: int, total: int, points: int) -> bool:
 def take_up(estimator: Estimator, problem: Problem, checkpoint: Path) -> dict[str, Any] | None:
     """Start an estimator, from a checkpoint if there is one; return what that holds, None without one.
 
-    The first rank decides which it is: another may look too late, when there is a newer one.
+    The first process decides which it is: another may look too late, when there is a newer one.
     """
-    if not problem.ranks.tell(checkpoint.exists()):
+    if not problem.processes.broadcast(checkpoint.exists()):
         estimator.start(problem)
         return None
     held = read_checkpoint(checkpoint, problem.device)
@@ -159,7 +159,7 @@ def take_up(estimator: Estimator, problem: Problem, checkpoint: Path) -> dict[st
         raise DataError(
             f"checkpoint '{checkpoint}' cannot be read ({error}). Remove it to train from the start."
         ) from error
-    held["finished"] = problem.ranks.tell(held["finished"])
+    held["finished"] = problem.processes.broadcast(held["finished"])
     return held
 
 
@@ -198,7 +198,7 @@ def score_in_shards(
     order = sorted(range(len(architectures)), key=lambda row: estimator.problem.space.order(architectures[row]))
     architectures = [architectures[row] for row in order]
     parts: list[dict[str, Any]] = []
-    began, ranks = time.monotonic(), estimator.problem.ranks
+    began, processes = time.monotonic(), estimator.problem.processes
     names = estimator.score_columns()
     for start in range(0, len(architectures), SHARD):
         path = folder / "shards" / f"{start:07d}.npz"
@@ -207,7 +207,7 @@ def score_in_shards(
         held = read_npz(path) if path.exists() else {}
         if held.get("content") != content:
             clock, before = time.monotonic(), estimator.cost()["score_images"]
-            columns = checked(estimator, shard, estimator.score(ranks.tell(shard)))
+            columns = checked(estimator, shard, estimator.score(processes.broadcast(shard)))
             images = estimator.cost()["score_images"] - before
             held = {"seconds": time.monotonic() - clock, "images": images, "content": content, **columns}
             write_npz(path, held)
@@ -217,7 +217,7 @@ def score_in_shards(
         listener(Event(run_id, "score", done, len(architectures), f"{speed:.0f} architectures/s"))
         if stop.set and done < len(architectures):
             raise Interrupted
-    ranks.tell([])
+    processes.broadcast([])
     back = np.argsort(order)
     columns = {name: np.concatenate([part[name] for part in parts])[back] for name in names}
     cost = {f"score_{key}": float(sum(float(part[key]) for part in parts)) for key in ("seconds", "images")}
@@ -225,8 +225,8 @@ def score_in_shards(
 
 
 def score_along(estimator: Estimator) -> None:
-    """Score what the first rank scores in shards, until it has no more."""
-    while shard := estimator.problem.ranks.tell(list[Architecture]()):
+    """Score what the first process scores in shards, until it has no more."""
+    while shard := estimator.problem.processes.broadcast(list[Architecture]()):
         estimator.score(shard)
 
 

@@ -1,4 +1,4 @@
-"""Where batch norms take their statistics from, as rules that leave no trace: in scoring, and on several ranks.
+"""Where batch norms take their statistics from, as rules that leave no trace: in scoring, and on several processes.
 
 A rule stands in for the forward of every batch norm of a supernet for as long as `ruled` lasts. Its input may stack the
 images of several sub-networks along the first axis; each keeps statistics of its own.
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from supertau.estimators.training.processes import Ranks
+from supertau.estimators.training.processes import Processes
 from supertau.search_spaces.layers import count_batch, leading, track
 
 
@@ -80,36 +80,41 @@ class Recalibrated(Rule):
 
 
 class WholeBatch(Rule):
-    """Training on several ranks: the statistics of the whole mini-batch, of which each rank has an equal share.
+    """Training on several processes: the statistics of the whole mini-batch, of which each process has an equal share.
 
     torch's SyncBatchNorm computes the same, but only on GPUs, for all channels of a norm, and is no ``nn.BatchNorm2d``.
     """
 
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
         if not norm.training:
             return type(norm).forward(norm, states)
         held = leading(norm, states.shape[1])
-        normalised, mean, variance = _WholeBatchNorm.apply(states, *held[2:], norm.eps, self.ranks)
-        track(held, mean, variance, self.ranks.size * states.numel() // states.shape[1], count_batch(norm))
+        normalised, mean, variance = _WholeBatchNorm.apply(states, *held[2:], norm.eps, self.processes)
+        track(held, mean, variance, self.processes.size * states.numel() // states.shape[1], count_batch(norm))
         return normalised
 
 
 class _WholeBatchNorm(torch.autograd.Function):
-    """Normalise by mean and (biased) variance over the images of all ranks; the gradient goes through both."""
+    """Normalise by mean and (biased) variance over the images of all processes; the gradient goes through both."""
 
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float, ranks: Ranks
+        ctx: Any,
+        states: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        eps: float,
+        processes: Processes,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         own_variance, own_mean = torch.var_mean(states, (0, 2, 3), correction=0)
-        means, variances = ranks.gather(torch.stack([own_mean, own_variance])[None]).unbind(1)
-        # With equal shares the variance is exactly the mean of the ranks' variances plus the variance of their means.
+        means, variances = processes.gather(torch.stack([own_mean, own_variance])[None]).unbind(1)
+        # With equal shares the variance is exactly the mean of the processes' variances plus the variance of their means.
         mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
         ctx.save_for_backward(states, weight, mean, (variance + eps).rsqrt())
-        ctx.ranks, ctx.affine = ranks, bias is not None
+        ctx.processes, ctx.affine = processes, bias is not None
         ctx.mark_non_differentiable(mean, variance)
         return functional.batch_norm(states, mean, variance, weight, bias, eps=eps), mean, variance
 
@@ -124,7 +129,7 @@ class _WholeBatchNorm(torch.autograd.Function):
         of_bias, of_weight = sums.clone() if ctx.affine else (None, None)
         of_states = None
         if ctx.needs_input_grad[0]:
-            ctx.ranks.average([sums])
+            ctx.processes.average([sums])
             even, along = (sums / (states.numel() // states.shape[1])).view(2, -1, 1, 1)
             of_states = (gradient - even - standard * along) * scale
             if weight is not None:
@@ -171,11 +176,11 @@ def ruled(network: nn.Module, rule: Rule) -> Iterator[None]:
 
 
 @contextmanager
-def whole_batches(networks: Iterable[nn.Module], ranks: Ranks) -> Iterator[None]:
-    """Let the batch norms of networks, in training mode, use the images of all ranks."""
+def whole_batches(networks: Iterable[nn.Module], processes: Processes) -> Iterator[None]:
+    """Let the batch norms of networks, in training mode, use the images of all processes."""
     with ExitStack() as stack:
         for network in networks:
-            stack.enter_context(ruled(network, WholeBatch(ranks)))
+            stack.enter_context(ruled(network, WholeBatch(processes)))
         yield
 
 

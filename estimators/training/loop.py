@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From raw images (B, C, S, S) uint8 and labels (B,) to a scalar loss.
 
-On several ranks the images are the whole mini-batch and the labels this rank's share (B / ranks,): it is for the
-objective to augment all images, so that every rank draws the same random numbers, and then to take its share.
+On several processes the images are the whole mini-batch and the labels this process's share (B / processes,): it is for the
+objective to augment all images, so that every process draws the same random numbers, and then to take its share.
 """
 
 CHECK_EVERY = 50
@@ -93,8 +93,8 @@ class TrainingLoop:
     """Draws batches, runs an objective, steps the optimiser, reports.
 
     Only parameters that the objective used receive a gradient; the others have none (not zero), so neither weight
-    decay nor momentum moves them. On several ranks gradients and loss are means over the ranks, and batch norms use the
-    whole mini-batch: all ranks take the step that one would.
+    decay nor momentum moves them. On several processes gradients and loss are means over the processes, and batch norms use the
+    whole mini-batch: all processes take the step that one would.
 
     parameters: what SGD updates, as torch.optim.SGD takes it: parameters, or groups whose option `scale` multiplies
     the learning rate. companions: optimisers of other parameters, zeroed and stepped along with SGD, their learning
@@ -117,7 +117,7 @@ class TrainingLoop:
     ) -> None:
         self.problem, self.objective, self.optimisation = problem, objective, optimisation
         self.passes_per_image, self.before_step = passes_per_image, before_step
-        problem.ranks.require_divides(optimisation.batch_size)
+        problem.processes.require_divides(optimisation.batch_size)
         self.schedule: Callable[[int, int], float] = optimisation.rate
         self.batches = Batches(len(problem.train), optimisation.batch_size, torch_stream(problem.seed, purpose))
         self.optimiser = torch.optim.SGD(
@@ -162,8 +162,8 @@ class TrainingLoop:
         estimator, monitor: whose training it is and who hears of it; neither for a network on its own. before, overall:
         steps of earlier loops and of all loops, for the report when this is one of several.
         """
-        images, labels, ranks = self.problem.train.images, self.problem.train.labels, self.problem.ranks
-        networks = estimator.networks() if estimator is not None and ranks.size > 1 else ()
+        images, labels, processes = self.problem.train.images, self.problem.train.labels, self.problem.processes
+        networks = estimator.networks() if estimator is not None and processes.size > 1 else ()
         watch_each = images.device.type == "cpu"
         while self.step < total:
             if self.before_step is not None:
@@ -175,12 +175,14 @@ class TrainingLoop:
             if self.step % self.optimisation.accumulate == 0:
                 for optimiser in (self.optimiser, *self.companions):
                     optimiser.zero_grad(set_to_none=True)
-            with whole_batches(networks, ranks), autocast(images.device, self.optimisation.precision):
-                loss = self.objective(images[rows], labels[ranks.share(rows)])
+            with whole_batches(networks, processes), autocast(images.device, self.optimisation.precision):
+                loss = self.objective(images[rows], labels[processes.share(rows)])
             self.scaler.scale(loss).backward()
-            if ranks.size > 1:  # what was summed before is the same on all ranks: of that the mean changes nothing
+            if (
+                processes.size > 1
+            ):  # what was summed before is the same on all processes: of that the mean changes nothing
                 loss = loss.detach()
-                ranks.average([loss, *(p.grad for p in self.parameters if p.grad is not None)])
+                processes.average([loss, *(p.grad for p in self.parameters if p.grad is not None)])
             self.step += 1
             if self.step % self.optimisation.accumulate == 0:
                 self._update()
@@ -192,7 +194,7 @@ class TrainingLoop:
                 monitor.after_step(
                     cast("Estimator", estimator), before + self.step, overall or total, loss.detach(), rate
                 )
-        ranks.require_equal(self.parameters)
+        processes.require_equal(self.parameters)
 
     def _update(self) -> None:
         parameters, half = self.parameters, self.scaler.is_enabled()

@@ -1,13 +1,13 @@
-"""The processes (ranks) that train one supernet together, one per device, and what they tell each other.
+"""The processes (processes) that train one supernet together, one per device, and what they tell each other.
 
-All ranks run the same program with the same seeds: they draw the same sub-networks, mini-batches and augmentations, and
+All processes run the same program with the same seeds: they draw the same sub-networks, mini-batches and augmentations, and
 each takes its equal share of a mini-batch. What depends on the whole mini-batch (batch-norm statistics, gradients, the
-loss, keys of a queue) is exchanged, so that N ranks compute what one computes, rounding apart.
+loss, keys of a queue) is exchanged, so that N processes compute what one computes, rounding apart.
 
 Lightning Fabric starts the processes, gives each its device and connects them. Two things of it are not used. Its
 wrapper of modules (DistributedDataParallel) hooks into one forward per backward, but the objectives call features,
 teachers, gates and classifiers on their own, and a parameter that a sub-network does not use must keep no gradient at
-all: the training loop averages the gradients there are. Its reductions wait for all ranks before each call, which
+all: the training loop averages the gradients there are. Its reductions wait for all processes before each call, which
 doubles the messages: they are called here on the process group that it made.
 """
 
@@ -28,26 +28,26 @@ from supertau.search_spaces.errors import SupertauError
 
 Told = TypeVar("Told")
 
-FIRST = "SUPERTAU_FIRST_RANK"
-"""Environment variable that holds the process number of the first rank in the processes it starts."""
+FIRST = "SUPERTAU_FIRST_PROCESS"
+"""Environment variable that holds the process number of the first process in the processes it starts."""
 WATCH_SECONDS = 0.5
 
 
-class RankLost(SupertauError):
-    """Another rank of the same run came to its end before its time."""
+class ProcessLost(SupertauError):
+    """Another process of the same run came to its end before its time."""
 
 
-class Ranks:
+class Processes:
     """This process among those that train one supernet; by default it is alone, and nothing is exchanged.
 
     rank: its number, the first is 0; size: of how many; device: where it computes, None when it is alone and may
-    choose. But for `share` and `require_divides` all ranks must call a method together; it raises RankLost when one of
+    choose. But for `share` and `require_divides` all processes must call a method together; it raises ProcessLost when one of
     them is gone.
     """
 
     def __init__(self, fabric: Any = None) -> None:
         self._fabric = fabric
-        self.rank: int = 0 if fabric is None else fabric.global_rank
+        self.index: int = 0 if fabric is None else fabric.global_rank
         self.size: int = 1 if fabric is None else fabric.world_size
         self.device: torch.device | None = None if fabric is None else fabric.device
 
@@ -60,11 +60,11 @@ class Ranks:
             )
 
     def share(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return this rank's part (B / size, ...) of what all ranks hold, (B, ...)."""
-        return rows.chunk(self.size)[self.rank] if self.size > 1 else rows
+        """Return this process's part (B / size, ...) of what all processes hold, (B, ...)."""
+        return rows.chunk(self.size)[self.index] if self.size > 1 else rows
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return (B, ...) from the parts (B / size, ...) of all ranks, in the order of ranks; no gradient flows."""
+        """Return (B, ...) from the parts (B / size, ...) of all processes, in the order of processes; no gradient flows."""
         if self.size == 1:
             return rows
         whole = rows.new_empty((self.size * len(rows), *rows.shape[1:]))
@@ -73,7 +73,7 @@ class Ranks:
         return whole
 
     def sum(self, tensors: Iterable[torch.Tensor], *, scale: float = 1.0) -> None:
-        """Put into each tensor, in place, scale times its sum over the ranks; one message for all of them."""
+        """Put into each tensor, in place, scale times its sum over the processes; one message for all of them."""
         if self.size == 1:
             return
         held = list(tensors)
@@ -85,19 +85,19 @@ class Ranks:
             tensor.detach().copy_(values.view_as(tensor))
 
     def average(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Put into each tensor, in place, its mean over the ranks."""
+        """Put into each tensor, in place, its mean over the processes."""
         self.sum(tensors, scale=1 / self.size)
 
     def mean(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the mean of a tensor over the ranks, without gradient."""
+        """Return the mean of a tensor over the processes, without gradient."""
         mean = tensor.detach()
         if self.size > 1:
             mean = mean.clone()
             self.average([mean])
         return mean
 
-    def tell(self, value: Told) -> Told:
-        """Return what the first rank passed."""
+    def broadcast(self, value: Told) -> Told:
+        """Return what the first process passed."""
         if self.size == 1:
             return value
         with _reaching_all():
@@ -105,7 +105,7 @@ class Ranks:
         return told
 
     def require_equal(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Raise SupertauError when a tensor is not the same on all ranks."""
+        """Raise SupertauError when a tensor is not the same on all processes."""
         if self.size == 1:
             return
         sums = torch.stack([tensor.detach().double().sum() for tensor in tensors]).nan_to_num()
@@ -116,7 +116,7 @@ class Ranks:
             )
 
 
-ALONE = Ranks()
+ALONE = Processes()
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def _reaching_all() -> Iterator[None]:
         yield
     except RuntimeError as error:  # torch has nothing finer for a connection that broke
         reason = str(error).partition(". ")[0]
-        raise RankLost(
+        raise ProcessLost(
             f"another of the run's processes ended (out of memory?): {reason}. Run again to go on from the checkpoint."
         ) from error
 
@@ -155,7 +155,7 @@ def require_devices(device: torch.device, count: int) -> None:
         raise SupertauError(f"{count} devices were asked for, torch sees {torch.cuda.device_count()} GPUs.")
 
 
-def launch(device: torch.device, count: int) -> Ranks:
+def launch(device: torch.device, count: int) -> Processes:
     """Start the present program again in so many processes less one, on this machine, and return this one among them.
 
     Every process must call it, with the same arguments. Those that were started leave Ctrl-C and SIGTERM to the first
@@ -177,7 +177,7 @@ def launch(device: torch.device, count: int) -> Ranks:
     # Named, the environment is not guessed: under a cluster's scheduler Fabric would wait for processes of its making.
     fabric = fabric_class()(accelerator=device.type, devices=count, strategy="ddp", plugins=[LightningEnvironment()])
     fabric.launch()
-    return Ranks(fabric)
+    return Processes(fabric)
 
 
 def is_first() -> bool:
@@ -186,7 +186,7 @@ def is_first() -> bool:
 
 
 def _end_with(first: int) -> None:
-    """End this process, wherever it may wait, as soon as the first rank is no longer its parent."""
+    """End this process, wherever it may wait, as soon as the first process is no longer its parent."""
     while os.getppid() == first:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

@@ -82,7 +82,7 @@ def even_batches(images: ImageSet, count: int, batch_size: int) -> tuple[list[to
 class PathScorer:
     """Scores sub-networks of one supernet; the same images and, per mode, the same statistics rule for all.
 
-    On several ranks each scores some of the sub-networks, and all ranks learn all scores. How many are run together
+    On several processes each scores some of the sub-networks, and all processes learn all scores. How many are run together
     follows from `Problem.scoring_memory`.
     """
 
@@ -94,7 +94,7 @@ class PathScorer:
         for name, wanted, held in needed:
             if not 0 < wanted <= held:
                 raise SupertauError(f"{name}: {wanted} asked for, {held} available.")
-        self.supernet, self.scoring, self.images_scored, self.ranks = supernet, scoring, 0, problem.ranks
+        self.supernet, self.scoring, self.images_scored, self.processes = supernet, scoring, 0, problem.processes
         self.order = problem.space.order
         self.batches, self.labels = even_batches(problem.validation, count, scoring.batch_size)
         self.calibration: list[torch.Tensor] = []
@@ -118,7 +118,7 @@ class PathScorer:
         columns = {name: torch.zeros(len(architectures), device=device) for name in self.scoring.columns()}
         starts = range(0, len(order), self.group)
         with torch.inference_mode(), evaluating(self.supernet), autocast(device, self.scoring.precision):
-            for start in starts[self.ranks.rank :: self.ranks.size]:
+            for start in starts[self.processes.index :: self.processes.size]:
                 rows = order[start : start + self.group]
                 group = [architectures[row] for row in rows]
                 for mode in self.scoring.bn:
@@ -126,7 +126,7 @@ class PathScorer:
                     columns[f"accuracy@{mode}"][rows] = accuracy
                     columns[f"neg_loss@{mode}"][rows] = neg_loss
         self.images_scored += len(architectures) * self._images_each
-        self.ranks.sum(columns.values())  # of zeros and the one rank's value that has a row
+        self.processes.sum(columns.values())  # of zeros and the one process's value that has a row
         return {name: np.asarray(values[same].cpu().double().numpy()) for name, values in columns.items()}
 
     def _score_group(self, group: Sequence[Architecture], mode: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -33,13 +33,13 @@ from pathlib import Path
 from supertau.estimators.spos import SPOS
 
 class Troubled(SPOS):
-    '''On two ranks, once each: before step 5 the second one is killed, before step 10 both hear Ctrl-C.'''
+    '''On two processes, once each: before step 5 the second one is killed, before step 10 both hear Ctrl-C.'''
 
     def objective(self, images, labels):
-        ranks = self.problem.ranks
+        processes = self.problem.processes
         for step, number, troubled in (4, signal.SIGKILL, {1}), (9, signal.SIGINT, {0, 1}):
-            mark = Path(__file__).with_name(f"{step}-{ranks.rank}")
-            if ranks.size == 2 and self.loop.step == step and ranks.rank in troubled and not mark.exists():
+            mark = Path(__file__).with_name(f"{step}-{processes.index}")
+            if processes.size == 2 and self.loop.step == step and processes.index in troubled and not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), number)
         return super().objective(images, labels)

@@ -1,4 +1,4 @@
-"""One supernet on two ranks: the same training as in one process, with each exchange shown to be needed."""
+"""One supernet on two processes: the same training as in one process, with each exchange shown to be needed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import two_ranks
+import two_processes
 from states import same
 from torch import nn
 
 from supertau.estimators.training.batch_norm import WholeBatch, ruled
 from supertau.estimators.training.loop import Optimisation, TrainingLoop
-from supertau.estimators.training.processes import ALONE, Ranks, require_devices
+from supertau.estimators.training.processes import ALONE, Processes, require_devices
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.glow import SeededDropout
 from supertau.search_spaces.layers import BatchNorm2d
@@ -46,10 +46,10 @@ def distance(one, other) -> float:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which two ranks have put how their trainings ended."""
-    folder = tmp_path_factory.mktemp("ranks")
+    """The folder into which two processes have put how their trainings ended."""
+    folder = tmp_path_factory.mktemp("processes")
     done = subprocess.run(
-        [sys.executable, two_ranks.__file__, str(folder)],
+        [sys.executable, two_processes.__file__, str(folder)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -67,8 +67,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory):
 
     def find(case):
         if case not in held:
-            with two_ranks.double_precision():
-                held[case] = two_ranks.train(case, folder)
+            with two_processes.double_precision():
+                held[case] = two_processes.train(case, folder)
         return held[case]
 
     return find
@@ -79,15 +79,15 @@ def of_rank(folder: Path, name: str, rank: int):
 
 
 @needs_fabric
-@pytest.mark.parametrize("case", two_ranks.CASES)
-def test_two_ranks_train_and_score_as_one_process(ended, alone, case):
+@pytest.mark.parametrize("case", two_processes.CASES)
+def test_two_processes_train_and_score_as_one_process(ended, alone, case):
     """Weights, momentum, statistics, generators, queues, populations, scores, costs; also in the middle of training."""
     assert distance(alone(case), of_rank(ended, case, 0)) < TOLERANCE
-    assert same(of_rank(ended, case, 0), of_rank(ended, case, 1)), "ranks must agree to the last bit"
+    assert same(of_rank(ended, case, 0), of_rank(ended, case, 1)), "processes must agree to the last bit"
 
 
 @needs_fabric
-def test_two_ranks_take_up_what_one_process_began(ended, alone):
+def test_two_processes_take_up_what_one_process_began(ended, alone):
     expected = {name: alone("spos")[name] for name in ("state", "scores", "cost")}
     assert distance(expected, of_rank(ended, "taken_up", 0)) < TOLERANCE
 
@@ -146,16 +146,16 @@ def test_dropout_of_a_share_is_the_share_of_the_dropout():
     assert 0 < (whole == 0).sum() < 24
 
 
-def of_three() -> Ranks:
-    ranks = Ranks()
-    ranks.size = 3
-    return ranks
+def of_three() -> Processes:
+    processes = Processes()
+    processes.size = 3
+    return processes
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():
     recipe = Optimisation(16, 0.1, 0.0, 0.9, nesterov=False, weight_decay=0.0, clip=0.0)
     with pytest.raises(SupertauError, match="a batch of 16 images cannot be shared out equally among 3 devices"):
-        TrainingLoop([nn.Parameter(torch.zeros(1))], two_ranks.problem("spos", of_three()), None, recipe)
+        TrainingLoop([nn.Parameter(torch.zeros(1))], two_processes.problem("spos", of_three()), None, recipe)
 
 
 def test_devices_that_are_not_there_are_refused(monkeypatch):

@@ -1,4 +1,4 @@
-"""Trainings that one process and two ranks must end alike. As a script: ``two_ranks.py FOLDER`` runs them on two ranks.
+"""Trainings that one process and two processes must end alike. As a script: ``two_processes.py FOLDER`` runs them on two processes.
 
 Each rank writes <case>-<rank>.pt into the folder: scores, the state at the end and the one in the middle.
 """
@@ -55,10 +55,10 @@ def images(rows, seed):
     return ImageSet("stripes", pixels.to(torch.uint8), labels, 10, (0.4,), (0.25,), Augmentation(crop=1, flip=True))
 
 
-def problem(case, ranks=ALONE):
+def problem(case, processes=ALONE):
     space = Shallow() if case == "sliced" else NASBench201()
     size = NetworkConfig(channels=4, cells=1, image_size=8, classes=10, image_channels=1)
-    return Problem(space, size, images(96, 0), images(64, 1), 3, ranks=ranks)
+    return Problem(space, size, images(96, 0), images(64, 1), 3, processes=processes)
 
 
 def make(case):
@@ -109,10 +109,10 @@ class Halfway(Monitor):
             torch.save(estimator.state_dict(), self.path)
 
 
-def train(case, folder, ranks=ALONE, start=None):
+def train(case, folder, processes=ALONE, start=None):
     """Train a case, from a state if there is one, and return scores and states."""
-    estimator, held = make(case), problem(case, ranks)
-    budget, halfway = Budget(CASES[case][2]), folder / f"half-{case}-{ranks.rank}-{ranks.size}.pt"
+    estimator, held = make(case), problem(case, processes)
+    budget, halfway = Budget(CASES[case][2]), folder / f"half-{case}-{processes.index}-{processes.size}.pt"
     if start is None:
         estimator.fit(held, budget, Halfway(halfway))
     else:
@@ -127,24 +127,24 @@ def train(case, folder, ranks=ALONE, start=None):
 
 
 def main():
-    folder, ranks = Path(sys.argv[1]), launch(torch.device("cpu"), 2)
+    folder, processes = Path(sys.argv[1]), launch(torch.device("cpu"), 2)
     torch.set_num_threads(1)
 
     def keep(name, value):
-        torch.save(value, folder / f"{name}-{ranks.rank}.pt")
+        torch.save(value, folder / f"{name}-{processes.index}.pt")
 
     for case in CASES:
-        keep(case, train(case, folder, ranks))
-    (own := folder / str(ranks.rank)).mkdir()
+        keep(case, train(case, folder, processes))
+    (own := folder / str(processes.index)).mkdir()
     alone = train("spos", own)
-    keep("taken_up", train("spos", folder, ranks, alone["half"]))
-    # What must go wrong: each rank with statistics of its own, and each with gradients of its own.
+    keep("taken_up", train("spos", folder, processes, alone["half"]))
+    # What must go wrong: each process with statistics of its own, and each with gradients of its own.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "whole_batches", lambda networks, ranks: contextlib.nullcontext())
-        keep("own_statistics", train("spos", folder, ranks))
-    ranks.average = lambda tensors: None
+        patch.setattr(training, "whole_batches", lambda networks, processes: contextlib.nullcontext())
+        keep("own_statistics", train("spos", folder, processes))
+    processes.average = lambda tensors: None
     try:
-        train("spos", folder, ranks)
+        train("spos", folder, processes)
     except SupertauError as error:
         keep("own_gradients", str(error))
 

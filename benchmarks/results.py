@@ -1,0 +1,223 @@
+"""A run on disk: one folder with its record and its tables. This file alone knows the names of the files.
+
+record.json     see `benchmarks.record`
+scores.parquet  architecture, and one column per score
+truth.parquet   architecture, class (key of isomorphism), connected, one column '<truth key>:<seed>' per training of the
+                ground truth, and 'part:<name>' for parts of the pool that an estimator marks; rows as in scores
+curve.parquet   passes, architecture, score columns; where training was watched
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from supertau.benchmarks.files import write_atomically
+from supertau.benchmarks.record import Judgement, Record, Status, TruthInfo, pool_digest
+from supertau.search_spaces.errors import DataError, unknown
+
+RECORD, SCORES, TRUTH, CURVE = "record.json", "scores.parquet", "truth.parquet", "curve.parquet"
+RUNS = "runs"
+"""The folder below a results folder that holds the folders of the runs."""
+SHOWN = ("view", "column", "key", "value", "low", "high", "chance", "ceiling", "n", "undefined")
+
+
+class Run:
+    """One run: its record, and its tables, which are read when asked for."""
+
+    def __init__(self, folder: Path, record: Record, truth: pd.DataFrame | None = None) -> None:
+        """truth: the truth table, where it is not the one on disk (scores judged anew in memory)."""
+        self.folder, self.record = folder, record
+        if truth is not None:
+            self.truth = truth
+
+    def __repr__(self) -> str:
+        return f"Run({self.record.run_id!r}, {self.record.status.value})"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all scores are there."""
+        return self.record.is_finished
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per architecture: its text form, and one column per score, higher is better."""
+        return self._read(SCORES)
+
+    @cached_property
+    def truth(self) -> pd.DataFrame:
+        """Ground truth of the pool, percent, one column per training seed; see the top of this file."""
+        return self._read(TRUTH)
+
+    @cached_property
+    def curve(self) -> pd.DataFrame | None:
+        """Scores of a part of the pool along training, None where training was not watched."""
+        return self._read(CURVE) if (self.folder / CURVE).exists() else None
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Every metric: truth, view, column, key, value, low, high (95 %), chance, ceiling, n, undefined."""
+        rows = [{"truth": j.truth.dataset, **asdict(m)} for j in self.record.judgements for m in j.metrics]
+        return pd.DataFrame(rows, columns=["truth", *SHOWN])
+
+    def _read(self, name: str) -> pd.DataFrame:
+        if not self.finished:
+            raise DataError(f"run '{self.record.run_id}' is {self.record.status.value} and has no {name} yet.")
+        return read_table(self.folder / name)
+
+    def judgement(self, truth: str | None = None) -> Judgement:
+        """Return how the scores were judged: by a data set, or by the first truth when None.
+
+        Raises UnknownName for a data set that did not judge them, DataError for a run that is not finished.
+        """
+        if not self.record.judgements:
+            raise DataError(f"run '{self.record.run_id}' is {self.record.status.value} and was not judged.")
+        for judgement in self.record.judgements:
+            if truth in (None, judgement.truth.dataset, judgement.truth.key):
+                return judgement
+        raise unknown("ground truth of this run", str(truth), [j.truth.dataset for j in self.record.judgements])
+
+    def trials(self, truth: TruthInfo) -> pd.DataFrame:
+        """Return the accuracies of a truth on the pool, percent: rows as in scores, one column per training seed."""
+        columns = [c for c in self.truth.columns if str(c).startswith(f"{truth.key}:")]
+        if not columns:
+            raise DataError(f"'{self.folder / TRUTH}' has no column of the ground truth '{truth.key}'.")
+        return self.truth[columns]
+
+    def _repr_html_(self) -> str:
+        return Runs([self])._repr_html_()
+
+
+class Runs(Sequence[Run]):
+    """Several runs; in a notebook they show as a table."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = tuple(runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def] # noqa: ANN - as tuple's: a Run, or Runs for a slice
+        return Runs(self._runs[place]) if isinstance(place, slice) else self._runs[place]
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The scores of all finished runs: run_id, estimator, seed, architecture, score columns."""
+        return self._joined([(run, run.scores) for run in self if run.finished])
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """The metrics of all runs: run_id, estimator, seed, and the columns of `Run.metrics`."""
+        return self._joined([(run, run.metrics) for run in self])
+
+    @staticmethod
+    def _joined(tables: Sequence[tuple[Run, pd.DataFrame]]) -> pd.DataFrame:
+        named = [
+            table.assign(run_id=run.record.run_id, estimator=run.record.title, seed=run.record.seed)
+            for run, table in tables
+            if len(table)
+        ]
+        if not named:
+            return pd.DataFrame()
+        joined = pd.concat(named, ignore_index=True)
+        first = ["run_id", "estimator", "seed"]
+        return joined[[*first, *(c for c in joined.columns if c not in first)]]
+
+    def summary(self, key: str = "kendall_tau", view: str = "all") -> pd.DataFrame:
+        """Return one line per run: estimator, seed, status, truth, one metric of the primary score with its interval."""
+        lines = []
+        for run in self:
+            record = run.record
+            line: dict[str, object] = {"estimator": record.title, "seed": record.seed, "status": record.status.value}
+            for judgement in record.judgements[:1]:
+                row = judgement.find(view, record.primary, key)
+                if row is not None:
+                    line |= {
+                        "truth": judgement.truth.dataset, "score": record.primary, key: row.value, "low": row.low,
+                        "high": row.high, "ceiling": row.ceiling, "n": row.n,
+                    }  # fmt: skip
+            if record.failure is not None:
+                line["message"] = record.failure.message
+            lines.append(line)
+        return pd.DataFrame(lines)
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return "<p>no runs</p>"
+        table: str = self.summary().to_html(index=False, escape=True, na_rep="", float_format="{:.3f}".format)
+        places = sorted({str(run.folder.parent) for run in self})
+        return f"{table}<p>{len(self)} runs in {escape(', '.join(places))}</p>"
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a Parquet table; raise DataError naming the file when it cannot be read."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"'{path}' cannot be read as Parquet ({error}). Run the same command again with --restart to remake it."
+        ) from error
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet table: the same table gives the same bytes."""
+    write_atomically(path, lambda part: table.to_parquet(part, index=False, compression="zstd"))
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write the record of a run's folder."""
+    write_atomically(folder / RECORD, record.to_json())
+
+
+def read_run(folder: Path) -> Run | None:
+    """Return the run in a folder, upgraded to the present schema; None when there is no record."""
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{path}' cannot be read ({error}). Remove its folder and run again.") from error
+    run = Run(folder, Record.from_json(text, str(path)))
+    pool = run.record.pool
+    if pool is not None and not pool.digest and run.finished:  # schema 1 knew pools by their names only
+        digest = pool_digest(run.scores["architecture"])
+        run.record = replace(run.record, pool=replace(pool, digest=digest))
+    return run
+
+
+def load_runs(results: Path | str) -> Runs:
+    """Return every run below a results folder, finished, failed or unfinished, ordered by the names of their folders.
+
+    Raises DataError for a record that cannot be read.
+    """
+    runs = (read_run(path.parent) for path in sorted((Path(results) / RUNS).glob(f"*/{RECORD}")))
+    return Runs(run for run in runs if run is not None)
+
+
+def latest(runs: Iterable[Run]) -> list[Run]:
+    """Return finished runs, of repeated ones (equal seed and configuration) the last; seeds in order."""
+    by_run: dict[tuple[str, int, str], Run] = {}
+    for run in sorted(runs, key=lambda r: (r.record.finished or "", r.record.run_id)):
+        if run.record.status is Status.FINISHED:
+            by_run[run.record.identity, run.record.seed, run.record.title] = run
+    return sorted(by_run.values(), key=lambda r: (r.record.seed, r.record.run_id))
+
+
+def plain(value: object) -> object:
+    """Return numbers and arrays of numpy as Python's, for a record; lists and dictionaries are looked through."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value

@@ -138,8 +138,8 @@ def _left_out(runs: Sequence[Run], info: TruthInfo) -> str | None:
     seeds = sorted({j.left_out for j in judgements if j is not None and j.left_out is not None})
     if len(seeds) > 1:
         raise SupertauError(
-            f"the noise ceiling was run with training seeds {', '.join(seeds)} of the ground truth: no one truth is left "
-            "to compare by. Name one of its runs, e.g. by its run id."
+            f"the noise ceiling was run with training seeds {', '.join(seeds)} of the ground truth: no one truth is "
+            "left to compare by. Name one of its runs, e.g. by its run id."
         )
     return seeds[0] if seeds else None
 

@@ -109,10 +109,10 @@ def compare(
     left_out = _left_out([run for side in (a, b) for run in side.runs[:pairs]], info)
     chosen = [[_view(run, side.column, shared, info, view, left_out) for run in side.runs[:pairs]] for side in (a, b)]
     first, second = (np.stack([v.scores[0] for v in side]) for side in chosen)
-    found = paired_difference(
+    difference = paired_difference(
         first, second, chosen[0][0].truth, metric(key), rng=np.random.default_rng(JUDGE_SEED), resamples=resamples
     )
-    return Comparison(a, b, view, info, found)
+    return Comparison(a, b, view, info, difference)
 
 
 def _common_truth(runs: Sequence[Run], name: str | None) -> TruthInfo:

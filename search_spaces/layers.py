@@ -54,10 +54,10 @@ def interleaved(states: torch.Tensor) -> bool:
 
 def leading(norm: nn.BatchNorm2d, channels: int) -> tuple[torch.Tensor | None, ...]:
     """Return running mean and variance, weight and bias of a norm's leading channels, which may be all of them."""
-    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    vectors = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     if channels == norm.num_features:
-        return held
-    return tuple(None if values is None else values[:channels] for values in held)
+        return vectors
+    return tuple(None if values is None else values[:channels] for values in vectors)
 
 
 def count_batch(norm: nn.BatchNorm2d) -> float:
@@ -70,10 +70,10 @@ def count_batch(norm: nn.BatchNorm2d) -> float:
 
 
 def track(
-    held: tuple[torch.Tensor | None, ...], mean: torch.Tensor, variance: torch.Tensor, count: int, momentum: float
+    vectors: tuple[torch.Tensor | None, ...], mean: torch.Tensor, variance: torch.Tensor, count: int, momentum: float
 ) -> None:
-    """Let a batch's mean and biased variance (C,), over `count` numbers each, enter the running ones of `leading`."""
-    running_mean, running_variance, *_ = held
+    """Let a batch's mean and biased variance (C,), over `count` numbers each, enter the running ones."""
+    running_mean, running_variance, *_ = vectors
     if running_mean is not None and running_variance is not None:
         running_mean.lerp_(mean, momentum)
         running_variance.lerp_(variance * (count / (count - 1)), momentum)
@@ -88,7 +88,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         channels = states.shape[1]
-        held = mean, variance, weight, bias = leading(self, channels)
+        vectors = mean, variance, weight, bias = leading(self, channels)
         training = self.training or mean is None
         momentum = count_batch(self) if self.training else self.momentum or 0.0
         slow = channels % VECTOR and (channels < VECTOR // 2 or torch.get_num_threads() > 1)
@@ -96,7 +96,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             return functional.batch_norm(states, mean, variance, weight, bias, training, momentum, self.eps)
         normed: torch.Tensor
         normed, now_mean, now_variance = _Standardise.apply(states, weight, bias, self.eps)
-        track(held, now_mean, now_variance, states.numel() // channels, momentum)
+        track(vectors, now_mean, now_variance, states.numel() // channels, momentum)
         return normed
 
 
@@ -279,10 +279,10 @@ class _Standardise(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         channels = states.shape[1]
         lines = _lines(states.numel() // channels, channels, states.dtype)
-        held = _as_lines(states, lines)
-        mean = torch.mv(lines.average, held.sum(0))
+        rows = _as_lines(states, lines)
+        mean = torch.mv(lines.average, rows.sum(0))
         # Centred before it is squared: with a mean of many standard deviations a difference of squares has no digits.
-        centred = held - mean
+        centred = rows - mean
         standard = centred * centred
         variance = torch.mv(lines.average, standard.sum(0))
         scale = (variance + eps).rsqrt_()

@@ -202,7 +202,7 @@ class CLOSENet(Supernet):
     blocks: allocated per cell; level: active at first. dropout: of what enters the classifier. plain: train as the
     method is written, every active block with a gradient (zero for those not picked, so that weight decay and momentum
     move them) and the gate even when there is one block; otherwise blocks that are not picked only run forward, which
-    gives the gate the same gradient for less, and the gate rests while there is nothing to choose.
+    gives the gate the same gradient for less, and the gate is not run while there is one block.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class CLOSENet(Supernet):
             raise SupertauError(f"the level of a CLOSENet is its number of active blocks, 1 to {blocks}, got {level}.")
         self.config, self.gate, self.plain, self.assignment = config, gate, plain, Assignment(level)
         self.picks: tuple[int, ...] | None = None
-        """Block of each edge in the last training step; None when the gate was not asked."""
+        """Block of each edge in the last training step; None when the gate was not used."""
 
         def share(slots: Sequence[Slot], make: MakeModule) -> GlowBlocks:
             return GlowBlocks(slots, make, blocks=blocks, assignment=self.assignment, plain=plain)

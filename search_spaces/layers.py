@@ -29,9 +29,9 @@ _plain = False
 
 @contextmanager
 def torchs_own() -> Iterator[None]:
-    """Let these layers do what torch's do to the last bit while the block runs.
+    """Let these layers compute the same bits as torch's while the block runs.
 
-    Rounding decides where a long training ends: tables of ground truth that were made so stay reproducible.
+    Rounding decides where a long training ends, so tables of ground truth that were made like this stay reproducible.
     """
     global _plain
     before, _plain = _plain, True
@@ -82,8 +82,8 @@ def track(
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm that also runs on fewer channels: with the leading entries of its weights and statistics.
 
-    How fast torch's own is on a CPU depends on the number of channels: where few do not fill a vector it handles single
-    numbers; where they are no multiple of one, several threads write to the same cache line.
+    torch's own is slow on a CPU for some numbers of channels: too few to fill a vector are handled one by one; where
+    they are no multiple of a vector, several threads write to the same cache line.
     """
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
@@ -101,7 +101,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def pointwise(states: torch.Tensor, weight: torch.Tensor, stride: int = 1) -> torch.Tensor:
-    """Return a 1x1 convolution of states by a weight (C', C, 1, 1): where memory allows, as the product that it is."""
+    """Return a 1x1 convolution of states by a weight (C', C, 1, 1), a matrix product where the layout allows it."""
     if _plain or not states.is_contiguous(memory_format=torch.channels_last):
         return functional.conv2d(states, weight, stride=stride)
     pixels = states.permute(0, 2, 3, 1)[:, ::stride, ::stride]
@@ -119,7 +119,7 @@ class PointwiseConv2d(nn.Conv2d):
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution without bias; on images of 2x2 pixels the one matrix product that it is there."""
+    """A 3x3 convolution without bias; on images of 2x2 pixels it is one matrix product."""
 
     def __init__(self, narrow: int, width: int, stride: int = 1) -> None:
         super().__init__(narrow, width, 3, stride=stride, padding=1, bias=False)
@@ -160,12 +160,12 @@ class DilatedConv2d(nn.Conv2d):
 
 
 def _windows(kernel: torch.Tensor) -> list[torch.Tensor]:
-    """Return the taps of a kernel (C', 3, 3, C) that each of 2x2 pixels takes its neighbours by, (C', 2, 2, C)."""
+    """Return, for each of 2x2 output pixels, the part of a kernel (C', 3, 3, C) that it uses, (C', 2, 2, C)."""
     return [kernel[:, 1 - row : 3 - row, 1 - column : 3 - column] for row in range(2) for column in range(2)]
 
 
 class _FourPixels(torch.autograd.Function):
-    """A 3x3 convolution of images of 2x2 pixels: every pixel enters every other, so that nothing is multiplied in vain.
+    """A 3x3 convolution of images of 2x2 pixels as a dense product: every pixel of the output depends on all four.
 
     An image is a row of 4 C numbers, the kernel spread out a matrix (4 C', 4 C).
     """
@@ -233,7 +233,7 @@ class AvgPool3x3(nn.AvgPool2d):
         super().__init__(3, stride=stride, padding=1, count_include_pad=False)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        # Scoring stacks sub-networks: what it does must not depend on how many, or digits would.
+        # Scoring stacks sub-networks: the choice must not depend on how many, or the last digits of scores would.
         large = states.numel() > LARGE or torch.is_inference_mode_enabled()
         if self.stride != 1 or not large or states.dtype != torch.float32 or not interleaved(states):
             return super().forward(states)

@@ -1,7 +1,7 @@
 """Official files of NAS-Bench-201 (``.pth``) and NATS-Bench (topology folder or file), through their own packages.
 
-Both packages read files with unrestricted pickle. Here every byte is unpickled by the restricted reader, and the
-packages are handed the resulting dictionaries, which both accept by design; nothing of theirs is patched.
+Both packages would read files with unrestricted pickle. Here the restricted reader unpickles every byte, and the
+packages get the resulting dictionaries, which both accept by design; nothing in them is patched.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Networks of DARTS cells: one skeleton, a supernet or, with only the operations used, a stand-alone network.
 
-The stand-alone network is that of the final training of DARTS, on which NAS-Bench-301 rests, without auxiliary head
+The stand-alone network is that of the final training of DARTS, the one behind NAS-Bench-301, without auxiliary head
 and drop-path. As there, pooling is not followed by a batch norm (during the search of DARTS it is); a supernet does
 the same, so that a path and its stand-alone network are one network.
 """

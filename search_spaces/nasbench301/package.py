@@ -49,7 +49,7 @@ _NEEDED = {
 _BOOSTERS = {"xgb": ("xgboost", "'xgboost<3.1'"), "lgb": ("lightgbm", "lightgbm")}
 _BOOSTER_MODULES = tuple(module for module, _ in _BOOSTERS.values())
 _GRAPHS = ("torch_geometric", "torch_scatter", "torch_cluster", "h5py", "networkx")
-"""What the package's graph networks need; it imports them whatever the kind of the model."""
+"""What the package's graph networks need; it imports them for every kind of model."""
 _GRAPH_MODULES = {
     "nasbench301.surrogate_models.gnn.gnn": ("GNNSurrogateModel",),
     "nasbench301.surrogate_models.bananas.bananas": ("BANANASModel",),
@@ -81,11 +81,11 @@ def _is_there(module: str) -> bool:
 
 
 class PackageSurrogate(EnsembleSurrogate):
-    """The surrogate in a folder, read and asked by the package nasbench301; about a tenth of a second per architecture.
+    """The surrogate in a folder, read and queried by the package nasbench301; a tenth of a second per architecture.
 
-    representation: in which form the package is asked, one of REPRESENTATIONS. The package reads pickles without
-    restriction; unless trust_pickle, the restricted reader has to accept them first. Raises DataError as
-    `open_ensemble` does, on a member that is no pickle, and where the package or something it needs is missing.
+    representation: the form in which the package gets an architecture, one of REPRESENTATIONS. The package reads
+    pickles without restriction; unless trust_pickle, the restricted reader has to accept them first. Raises DataError
+    as `open_ensemble` does, on a member that is no pickle, and where the package or something it needs is missing.
     """
 
     def __init__(self, folder: Path, *, representation: str = "genotype", trust_pickle: bool = False) -> None:
@@ -135,7 +135,7 @@ def _genotype(architecture: Architecture) -> Any:
 @contextmanager
 def unchanged_global_state() -> Iterator[None]:
     """Restore what the package sets on the way: random states of Python, numpy and torch, and torch's cuDNN flags."""
-    import torch  # the package needs it; commands that do not ask the package should not import it
+    import torch  # the package needs it; commands that do not query the package should not import it
 
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the package seeds it
     flags = torch.backends.cudnn.benchmark, torch.backends.cudnn.enabled

@@ -298,7 +298,7 @@ class EnsembleSurrogate(Surrogate):
         """Return the mean of the members' predictions, without noise, shape (N,), percent."""
 
     def table(self, architectures: Sequence[Architecture]) -> GroundTruth:
-        """Return the predictions for distinct architectures, one trial named 'surrogate'; sha256: of the models' files."""
+        """Return the predictions for distinct architectures, one trial named 'surrogate'; sha256: of the models."""
         return GroundTruth(
             space="nasbench301",
             dataset="cifar10",

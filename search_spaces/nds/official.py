@@ -235,7 +235,7 @@ def read_pool(path: Path, space: BlockSpace, dataset: str) -> GroundTruth:
     """Return the accuracies of a pool, columns ``depths.0`` ... ``params``, ``flops``, ``test_acc``, rows in its order.
 
     Accuracies are those of the best epoch, of ResNet the mean of three training seeds. Raises DataError with the line
-    and its content where a column is missing, a value is not on its grid, a network stands twice, or its number of
+    and its content where a column is missing, a value is not on its grid, a network is there twice, or its number of
     parameters is not that of the space's network, which tells spaces of equal grids apart.
     """
     _, header, rows = read_csv(path)

@@ -163,8 +163,8 @@ def _digest(recipe: Recipe) -> str:
 def repeat_limit(truth: GroundTruth) -> float:
     """Return by how many points a training that is repeated elsewhere may differ.
 
-    On the same type of CPU and with the same torch the result is bit-identical. Elsewhere rounding differs, and training
-    amplifies that until the difference is about that between two seeds. The limit is the 99 % quantile of the
+    On the same type of CPU and with the same torch the result is bit-identical. Elsewhere rounding differs, and
+    training amplifies that until the difference is about that between two seeds. The limit is the 99 % quantile of the
     differences between two seeds of the table.
     """
     if truth.trials.shape[1] < 2:

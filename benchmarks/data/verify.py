@@ -10,7 +10,8 @@ from pathlib import Path
 
 from supertau.benchmarks.data.catalogue import DATA, DataItem
 from supertau.benchmarks.data.download import by_hand, download, instructions
-from supertau.benchmarks.images.source import IMAGES, ImageSource
+from supertau.benchmarks.images.registry import IMAGES
+from supertau.benchmarks.images.source import ImageSource
 from supertau.search_spaces.cache import WrongChecksum, cache_folder, check
 from supertau.search_spaces.errors import DataError, unknown
 

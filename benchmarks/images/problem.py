@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from supertau.benchmarks.images.source import IMAGES, Loaded
+from supertau.benchmarks.images.registry import IMAGES
+from supertau.benchmarks.images.source import Loaded
 from supertau.benchmarks.images.split import Rows, Size, choose, split
 from supertau.estimators.problem import ImageSet
 from supertau.estimators.training.augmentation import resize

@@ -1,4 +1,4 @@
-"""An image source: where one kind of image comes from, and what is usual for it. The registry of all of them."""
+"""An image source: where one kind of image comes from, and what is usual for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 
 from supertau.estimators.problem import Augmentation
 from supertau.search_spaces.errors import DataError
-from supertau.search_spaces.registry import Registry
 
 Loaded = tuple[torch.Tensor, torch.Tensor]
 """Images (N, C, S, S) uint8 and labels (N,) int64."""
@@ -96,17 +95,3 @@ class ImageSource(ABC):
             return max(1, round(length * size / self.size)) if length else 0
 
         return replace(self.augmentation, crop=scaled(self.augmentation.crop), cutout=scaled(self.augmentation.cutout))
-
-
-IMAGES: Registry[type[ImageSource]] = Registry(
-    kind="image set",
-    base=ImageSource,
-    group="supertau.images",
-    builtin={
-        "digits": "supertau.benchmarks.images.digits:Digits",
-        "cifar10": "supertau.benchmarks.images.cifar:Cifar10",
-        "cifar100": "supertau.benchmarks.images.cifar:Cifar100",
-        "imagenet16-120": "supertau.benchmarks.images.imagenet16:ImageNet16",
-        "fashion-mnist": "supertau.benchmarks.images.fashion_mnist:FashionMnist",
-    },
-)

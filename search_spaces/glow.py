@@ -20,8 +20,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.errors import SupertauError
-from supertau.search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.supernet import Edge, MakeModule, Sharing, Slot, Supernet
 
 WIT = Literal["add", "copy", "off"]

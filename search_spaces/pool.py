@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import DataError, InvalidArchitecture, SupertauError, unknown
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 
 KINDS = ("all", "unique", "connected")
 RANDOM = "random"

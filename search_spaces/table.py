@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -153,12 +154,12 @@ def write_table(truth: GroundTruth, path: Path, space: SearchSpace, more: Mappin
 def _write_parquet(
     path: Path, about: dict[str, object], header: list[str], texts: list[str], truth: GroundTruth
 ) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # as in `_parquet`
+    from pyarrow import parquet
 
     columns = [pa.array(texts), *(pa.array(column, from_pandas=True) for column in truth.trials.T.copy())]
     table = pa.Table.from_arrays(columns, names=header)
-    pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)}), path)
+    parquet.write_table(table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)}), path)
 
 
 def read_csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
@@ -195,11 +196,13 @@ def read_csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int,
 
 
 def _parquet(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+    # Slow to import, and most ground truth is not Parquet. read_table of pyarrow would import pandas, too.
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow import parquet
 
     try:
-        table = pq.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, "Parquet", error) from error
     stored = (table.schema.metadata or {}).get(_KEY)

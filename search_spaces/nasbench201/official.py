@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture, UnknownName, unknown
 from supertau.search_spaces.pickles import load_pth, load_restricted
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
 
 META = "meta.pickle.pbz2"

@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import InvalidArchitecture
 from supertau.search_spaces.nasbench301.genotype import CHOICES, INPUTS, KINDS, NODES, OPERATIONS, PAIRS, decoded
-from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.truth import Floats
 
 _DARTS = "NetworkSelectorDatasetInfo:darts:"

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import InvalidArchitecture, nearest
-from supertau.search_spaces.space import Architecture
 
 OPERATIONS = (
     "max_pool_3x3",

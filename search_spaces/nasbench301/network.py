@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.layers import AvgPool3x3, BatchNorm2d, DilatedConv2d, PointwiseConv2d
 from supertau.search_spaces.nasbench301.genotype import (
     AVG_POOL,
@@ -30,8 +31,7 @@ from supertau.search_spaces.nasbench301.genotype import (
     SKIP,
     decoded,
 )
-from supertau.search_spaces.nasbench301.space import Layer, layers
-from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.nasbench301.skeleton import Layer, layers
 from supertau.search_spaces.supernet import (
     Edge,
     MakeSharing,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import DataError, unknown
 from supertau.search_spaces.nasbench301.features import configuration
 from supertau.search_spaces.nasbench301.genotype import INPUTS, NODES, OPERATIONS, decoded
@@ -31,7 +32,6 @@ from supertau.search_spaces.nasbench301.surrogate import (
     open_ensemble,
     pickled_state,
 )
-from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.truth import Floats
 
 REPRESENTATIONS = ("genotype", "configspace")

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import DataError
 from supertau.search_spaces.nasbench301.features import NAMES, features
 from supertau.search_spaces.pickles import NUMPY_SCALARS, Allowed, load_restricted
-from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.truth import Floats, GroundTruth, Surrogate
 
 SPLIT = "val (surrogate)"

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from supertau.search_spaces import table
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import cache_folder, digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture, unknown
+from supertau.search_spaces.nasbench301.package import PackageSurrogate
 from supertau.search_spaces.nasbench301.surrogate import EPOCHS, SPLIT, EnsembleSurrogate, OwnSurrogate, member_files
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth, Surrogate
 
 DATASETS = ("micro", "cifar10")
@@ -91,8 +93,6 @@ def _found(folder: Path) -> Path:
 def _surrogate(folder: Path, reader: str, trust_pickle: bool) -> EnsembleSurrogate:
     if reader == "own":
         return OwnSurrogate(folder, trust_pickle=trust_pickle)
-    from supertau.search_spaces.nasbench301.package import PackageSurrogate
-
     return PackageSurrogate(folder, trust_pickle=trust_pickle)
 
 

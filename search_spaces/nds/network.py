@@ -7,19 +7,16 @@ of each kernel and batch norm ("ordinal" slices) and the leading blocks of each 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.layers import BatchNorm2d, pointwise
-from supertau.search_spaces.nds.space import STRIDES, Block, Stage
-from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.nds.blocks import STRIDES, Block, BlockSpace, Stage
 from supertau.search_spaces.supernet import Edge, MakeSharing, ShareByPosition, Sharing, Slot, Supernet, leaves
-
-if TYPE_CHECKING:
-    from supertau.search_spaces.nds.space import NDS
 
 
 class Sizes(NamedTuple):
@@ -152,7 +149,7 @@ class NDSNetwork(nn.Module):
     images: (B, image_channels, S, S); logits: (B, classes).
     """
 
-    def __init__(self, space: NDS, architecture: Architecture, config: NetworkConfig) -> None:
+    def __init__(self, space: BlockSpace, architecture: Architecture, config: NetworkConfig) -> None:
         super().__init__()
         self.architecture, self.config = architecture, config
         self.stem = Stem(config)
@@ -246,7 +243,7 @@ class NDSSupernet(Supernet):
     """
 
     def __init__(
-        self, space: NDS, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing = ShareByPosition
+        self, space: BlockSpace, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing = ShareByPosition
     ) -> None:
         super().__init__()
         self.space, self.config = space, config

@@ -10,19 +10,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture
-from supertau.search_spaces.nds.space import STEM, STRIDES
-from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.nds.blocks import STEM, STRIDES, BlockSpace
 from supertau.search_spaces.table import read_csv
 from supertau.search_spaces.truth import GroundTruth
-
-if TYPE_CHECKING:
-    from supertau.search_spaces.nds.space import NDS
 
 Which = Literal["best", "last"]
 """The accuracy after the epoch at which it was highest, as the NDS paper, or after the last."""
@@ -69,7 +66,7 @@ class Training(NamedTuple):
         return self.after[-1]
 
 
-def read_trainings(path: Path, space: NDS) -> list[Training]:
+def read_trainings(path: Path, space: BlockSpace) -> list[Training]:
     """Return the entries of an official file in its order.
 
     Raises DataError, naming file and entry, where the file is damaged, of another space or of ImageNet.
@@ -97,7 +94,7 @@ def read_trainings(path: Path, space: NDS) -> list[Training]:
     return trainings
 
 
-def read_official(paths: Sequence[Path], space: NDS, dataset: str, *, which: Which = "best") -> GroundTruth:
+def read_official(paths: Sequence[Path], space: BlockSpace, dataset: str, *, which: Which = "best") -> GroundTruth:
     """Return the test accuracies of official files, rows in the files' order.
 
     A network that stands in several files, or several times in one, has so many trials: one column per file and
@@ -158,7 +155,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _training(job: Any, space: NDS, path: Path) -> Training:
+def _training(job: Any, space: BlockSpace, path: Path) -> Training:
     net = _held(job, "net", dict)
     if "genotype" in net:
         cells = path.name.split("_")[0].removesuffix(".json")
@@ -233,7 +230,7 @@ def is_pool(path: Path) -> bool:
     return f"{_COLUMNS['d']}.0" in header and "architecture" not in header
 
 
-def read_pool(path: Path, space: NDS, dataset: str) -> GroundTruth:
+def read_pool(path: Path, space: BlockSpace, dataset: str) -> GroundTruth:
     """Return the accuracies of a pool, columns ``depths.0`` ... ``params``, ``flops``, ``test_acc``, rows in its order.
 
     Accuracies are those of the best epoch, of ResNet the mean of three training seeds. Raises DataError with the line

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from supertau.search_spaces import table
 from supertau.search_spaces.cache import cache_folder
 from supertau.search_spaces.errors import DataError, unknown
 from supertau.search_spaces.nds import official
+from supertau.search_spaces.nds.blocks import BlockSpace
 from supertau.search_spaces.truth import GroundTruth
-
-if TYPE_CHECKING:
-    from supertau.search_spaces.nds.space import NDS
 
 MICRO = "micro"
 CIFAR10 = "cifar10"
@@ -24,7 +21,7 @@ _POOLS = {"ResNet": "resnet_5k.csv.gz", "ResNeXt-A": "resnexta_5k.csv.gz"}
 
 
 def load(
-    space: NDS,
+    space: BlockSpace,
     dataset: str,
     path: Path | None = None,
     *,
@@ -69,7 +66,7 @@ def load(
     )
 
 
-def _of_folder(space: NDS, dataset: str, folder: Path, which: official.Which) -> GroundTruth:
+def _of_folder(space: BlockSpace, dataset: str, folder: Path, which: official.Which) -> GroundTruth:
     """Return the best ground truth that a folder holds.
 
     Three training seeds (``*_rng1.json`` to 3) come before the file with one; then the pool.

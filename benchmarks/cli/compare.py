@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.api import compare
 from supertau.benchmarks.cli.options import RESULTS, Json, Results, application
 from supertau.benchmarks.cli.output import print_json, say
+from supertau.benchmarks.verbs.compare import compare
 
 EXAMPLES = """Examples:
 
@@ -38,16 +38,7 @@ def command(
     comparison = compare(
         a, b, metric=metric, view=view, truth=truth, column_a=column_a, column_b=column_b, results=results
     )
-    one, two, difference = comparison.a, comparison.b, comparison.difference
     if as_json:
-        sides = {"a": one.name, "column_a": one.column, "b": two.name, "column_b": two.column}
-        print_json({**sides, **difference.as_dict()})
-        return
-    if difference.difference is None or difference.low is None or difference.high is None:
-        say(f"{metric}: {difference.verdict}")
-        return
-    say(
-        f"{metric} of {one.name} ({one.column}) minus {two.name} ({two.column}), view {view}: "
-        f"{difference.difference:+.4f}, 95 % interval [{difference.low:+.4f}, {difference.high:+.4f}], "
-        f"{difference.n} architectures, {difference.seeds} paired seeds: {difference.verdict}"
-    )
+        print_json(comparison.as_dict())
+    else:
+        say(comparison)

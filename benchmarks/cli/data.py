@@ -13,8 +13,8 @@ from supertau.benchmarks.cli.output import FAILED, is_terminal, print_json, say,
 from supertau.benchmarks.data import verify as data
 
 app = application(
-    help="List, fetch and verify images and benchmark files.\n\nThe files are in the folder that SUPERTAU_DATA names, by "
-    "default in the platform's cache folder.",
+    help="List, fetch and verify images and benchmark files.\n\nThe files are in the folder that SUPERTAU_DATA "
+    "names, by default in the platform's cache folder.",
     epilog="Example: supertau data fetch cifar10",
     no_args_is_help=True,
 )
@@ -62,7 +62,10 @@ def verify_command(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys; all that are there when none is given.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare files with their checksums and read images through; exit status 1 when something is wrong."""
+    """Compare files with their checksums, and read images.
+
+    Exit status 1 when something is wrong.
+    """
     rows = data.verify(keys or [row.key for row in data.list_data() if row.present])
     if as_json:
         print_json([asdict(row) for row in rows])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,8 @@ from supertau.benchmarks.cli.output import is_terminal, print_note
 from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Listener
 
+UNITS = {Phase.TRAIN: "step", Phase.SCORE: "architecture"}
+"""What runs count in each phase."""
 EVERY_SECONDS = 30.0
 """How long a run goes on without a line."""
 LEAST_SECONDS = 5.0
@@ -21,15 +23,15 @@ phase: many short runs must not flood a log."""
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool, unit: str = "step") -> Iterator[Listener]:
+def progress(total: int, *, quiet: bool, units: Mapping[Phase, str] = UNITS) -> Iterator[Listener]:
     """Give a listener that shows events on standard error.
 
-    total: number of runs. quiet: show nothing. unit: what training counts.
+    total: number of runs. quiet: show nothing. units: what each phase counts.
     """
     if quiet:
         yield lambda event: None
     elif not is_terminal(sys.stderr):
-        yield Log(unit=unit)
+        yield Log(units=units)
     else:
         # rich is slow to import, and bars are drawn in terminals only.
         from supertau.benchmarks.cli.bars import bars
@@ -62,10 +64,10 @@ class Log:
         self,
         write: Callable[[str], None] = print_note,
         clock: Callable[[], float] = time.monotonic,
-        unit: str = "step",
+        units: Mapping[Phase, str] = UNITS,
     ) -> None:
         self._write, self._clock = write, clock
-        self._units = {Phase.TRAIN: unit, Phase.SCORE: "architecture"}
+        self._units = units
         self._places: dict[str, _Place] = {}
         self._lock = threading.Lock()
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.api import report
 from supertau.benchmarks.cli.options import RESULTS, Json, Quiet, Results, application
 from supertau.benchmarks.cli.output import print_json, say
+from supertau.benchmarks.verbs.report import report
 
 EXAMPLES = """Examples:
 

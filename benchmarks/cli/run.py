@@ -9,12 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from supertau.benchmarks.api import Outcome, carry_out, plan
 from supertau.benchmarks.cli.options import RESULTS, GroupedCommand, Json, Quiet, Results, application, takes
 from supertau.benchmarks.cli.output import ERROR, FAILED, INTERRUPTED, print_error, print_json, print_note
 from supertau.benchmarks.cli.progress import progress
+from supertau.benchmarks.execution.outcome import Outcome
 from supertau.benchmarks.options import ExecutionOptions, TaskOptions
 from supertau.benchmarks.record import Phase
+from supertau.benchmarks.runs.plan import identify
+from supertau.benchmarks.verbs.run import carry_out, plan
 from supertau.search_spaces.errors import SupertauError
 
 EXAMPLES = """Examples:
@@ -43,7 +45,7 @@ def command(
         list[str],
         typer.Option("--estimator", "-e", help="Names, 'module:Class' or 'all'; NAME=SEEDS overrides --seeds."),
     ],
-    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="NAME")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --first-seed on.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0)] = 0,
     setting: Annotated[
@@ -85,7 +87,7 @@ def finish(outcomes: Sequence[Outcome], *, as_json: bool, quiet: bool) -> None:
     stopped = [o for o in outcomes if o.phase is Phase.INTERRUPTED]
     for outcome in outcomes:
         if outcome.phase in (Phase.ERROR, Phase.FAILED):
-            print_error(f"{outcome.config.run_id}: {outcome.message}")
+            print_error(f"{_run_id(outcome)}: {outcome.message}")
     if stopped:
         print_note(f"{len(stopped)} of {len(outcomes)} runs interrupted; the same command again goes on with them.")
         raise typer.Exit(INTERRUPTED)
@@ -97,11 +99,15 @@ def finish(outcomes: Sequence[Outcome], *, as_json: bool, quiet: bool) -> None:
         print_note("Next: supertau report")
 
 
+def _run_id(outcome: Outcome) -> str:
+    return outcome.run.record.run_id if outcome.run else identify(outcome.config).run_id
+
+
 def _row(outcome: Outcome) -> dict[str, Any]:
     record = outcome.run.record if outcome.run else None
     return {
-        "run_id": outcome.config.run_id,
-        "status": Phase.FINISHED if outcome.phase is Phase.REUSED else outcome.phase,
+        "run_id": _run_id(outcome),
+        "status": outcome.phase,
         "message": outcome.message,
         "folder": str(outcome.run.folder) if outcome.run else None,
         "metrics": [

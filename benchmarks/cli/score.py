@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.api import score
 from supertau.benchmarks.cli.options import RESULTS, Json, Quiet, Results, application
 from supertau.benchmarks.cli.output import say, table
 from supertau.benchmarks.judging.judge import headline
 from supertau.benchmarks.record import MetricRow
+from supertau.benchmarks.verbs.score import score
 
 EXAMPLES = """Examples:
 
@@ -61,7 +61,7 @@ def command(
             for m in judgement.metrics
         ]
         table(run.record.title, ["column", "view", "metric", "value", "95 % interval", "ceiling"], rows)
-    say(f"{headline(run.record)}\nrecord: {run.folder}")
+    say(f"{headline(run.record, run.judgement())}\nrecord: {run.folder}")
 
 
 def _number(value: float | None, instead: str | None = None) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.api import search
 from supertau.benchmarks.cli.options import RESULTS, Json, Quiet, Results, application
 from supertau.benchmarks.cli.output import print_json, say
 from supertau.benchmarks.cli.progress import progress
+from supertau.benchmarks.record import Phase
+from supertau.benchmarks.runs.events import Event
+from supertau.benchmarks.verbs.search import search
+from supertau.estimators.components.evolution import Evolution, EvolutionConfig
 
 EXAMPLES = """Examples:
 
@@ -26,11 +28,11 @@ app = application()
 @app.command("search", epilog=EXAMPLES)
 def command(
     run: Annotated[str, typer.Argument(help="Estimator, title, group or run id of a finished run.")],
-    population: Annotated[int, typer.Option(min=2)] = 50,
-    generations: Annotated[int, typer.Option(min=0)] = 20,
+    population: Annotated[int, typer.Option(min=2)] = EvolutionConfig.population,
+    generations: Annotated[int, typer.Option(min=0)] = EvolutionConfig.generations,
     mutation: Annotated[
         float, typer.Option(min=0, max=1, help="Probability of redrawing each decision; SPOS's code has 0.1.")
-    ] = 0.3,
+    ] = EvolutionConfig.mutation_probability,
     max_params: Annotated[int | None, typer.Option(help="Most parameters of the stand-alone network.")] = None,
     max_macs: Annotated[int | None, typer.Option(help="Most multiply-accumulates of it.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -43,19 +45,16 @@ def command(
 
     The estimator's score guides the search; the ground truth of the winner is looked up afterwards.
     """
-    with progress(1, quiet=quiet, unit="generation") as listener:
+    with progress(1, quiet=quiet, units={Phase.SCORE: "generation"}) as listener:
+
+        def report(evolution: Evolution) -> None:
+            listener(Event(f"search with {run}", Phase.SCORE, len(evolution.generations), generations + 1))
+
         result = search(
             run, population=population, generations=generations, mutation=mutation, max_params=max_params,
-            max_macs=max_macs, seed=seed, device=device, results=results, listener=listener,
+            max_macs=max_macs, seed=seed, device=device, results=results, on_generation=report,
         )  # fmt: skip
     if as_json:
-        print_json(asdict(result))
-        return
-    say(f"best by {result.score_column} {result.score:.4f}: {result.best}")
-    if result.truth is not None:
-        truth = result.truth
-        say(
-            f"true accuracy on {truth.dataset} {truth.accuracy:.2f} %, rank {truth.rank} of {truth.of}, "
-            f"{truth.regret:.2f} points below the best"
-        )
-    say(f"{result.evaluations} evaluations, {result.mutation_rule}; kept in {result.file}")
+        print_json(result.as_dict())
+    else:
+        say(result)

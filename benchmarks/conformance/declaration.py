@@ -6,9 +6,9 @@ import json
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
-from supertau.benchmarks.config import validated
 from supertau.benchmarks.conformance.case import Case
 from supertau.benchmarks.presets import PRESETS
+from supertau.benchmarks.runs.plan import validated
 from supertau.search_spaces.errors import SupertauError, unknown
 from supertau.search_spaces.spaces import SPACES
 

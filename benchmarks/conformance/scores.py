@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from supertau.benchmarks.conformance.case import CONNECTED, OTHER_SEED, Case, different, joined, tiny_images
-from supertau.benchmarks.runs.stages import checked
+from supertau.benchmarks.runs.shards import checked
 from supertau.estimators.estimator import Budget, Estimator, Floats
 from supertau.estimators.problem import ImageSet
 from supertau.search_spaces.errors import SupertauError

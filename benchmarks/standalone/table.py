@@ -19,6 +19,7 @@ import torch
 
 from supertau.benchmarks.execution.local import workers_for
 from supertau.benchmarks.files import require_writable, write_atomically
+from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, stop_on_signal
 from supertau.benchmarks.standalone.training import Recipe, Trained, images_of, train_alone
 from supertau.search_spaces.errors import DataError, SupertauError
@@ -101,7 +102,7 @@ def make_truth(
         "training_seconds": round(sum(note["seconds"] for note in held.values())),
     }  # fmt: skip
     write_table(truth, out, space, about)
-    listener(Event(name, "finished", text=f"{out}: {len(architectures)} architectures, {seeds} seeds"))
+    listener(Event(name, Phase.FINISHED, text=f"{out}: {len(architectures)} architectures, {seeds} seeds"))
     return truth
 
 
@@ -137,7 +138,7 @@ def _train(
                         "same command goes on from there."
                     ) from error
                 done += 1
-                listener(Event(name, "train", done, total))
+                listener(Event(name, Phase.TRAIN, done, total))
             if stop.set:
                 for future in [f for f in running if f.cancel()]:
                     del running[future]
@@ -195,5 +196,5 @@ def check_table(path: Path, space: SearchSpace, count: int, listener: Listener |
             }
         )
         if listener is not None:
-            listener(Event(path.name, "train", at + 1, len(rows)))
+            listener(Event(path.name, Phase.TRAIN, at + 1, len(rows)))
     return found

@@ -72,12 +72,11 @@ def _parameters(declaration: type) -> list[inspect.Parameter]:
 def _parameter(name: str, kind: Any, about: Help, *, panel: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     option = typer.Option(flag, help=about.text, min=about.least, rich_help_panel=panel)
-    if kind is not bool:
-        if get_origin(kind) is Literal:  # an Enum, which every version of typer knows
-            kind = StrEnum(name, {value: value for value in get_args(kind)})
-        kind = kind | None
-    default = False if kind is bool else None
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+    if get_origin(kind) is Literal:  # an Enum instead, which every version of typer knows
+        kind = StrEnum(name, list(get_args(kind)))  # type: ignore[misc]
+    default = None if kind is not bool else False
+    annotation = Annotated[kind if kind is bool else kind | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _plain(value: Any) -> Any:
@@ -87,14 +86,15 @@ def _plain(value: Any) -> Any:
 class GroupedCommand(TyperCommand):
     """A command whose help page shows generated options under the heading of their declaration."""
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section per heading; typer does so only when rich draws the help."""
-        sections: dict[str, list[tuple[str, str]]] = {}
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
             if row is not None:
-                panel = getattr(parameter, "rich_help_panel", None) or "Options"
-                sections.setdefault(panel, []).append(row)
+                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(row)
         for title, rows in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(rows)
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)

@@ -171,9 +171,9 @@ def test_a_list_of_one_needs_no_brackets() -> None:
         configs = plan(["spos", "close"], settings=parse_settings(pairs), preset="smoke")
         return [config.estimator_config for config in configs]
 
-    spos, close = settings("bn=batch", "learning_rate=0.1", "activations=0.5")
+    spos, close = settings("bn=batch", "learning_rate=0.1", "gate_mlp=100")
     assert (spos["bn"], spos["learning_rate"]) == (["batch"], 0.1)
-    assert (close["bn"], close["learning_rate"], close["activations"]) == (["batch"], 0.1, [0.5])
+    assert (close["bn"], close["learning_rate"], close["gate_mlp"]) == (["batch"], 0.1, [100])
     assert [c["bn"] for c in settings("bn=batch,recalibrated")] == [["batch", "recalibrated"]] * 2
 
 
@@ -188,13 +188,10 @@ def test_options_that_are_not_given_have_the_preset_s_values(folder: Path) -> No
 
 def test_a_failed_run_says_why_also_when_quiet(tmp_path: Path) -> None:
     (tmp_path / "broken_method.py").write_text(
-        "from supertau.estimators import Estimator\n"
-        "class Broken(Estimator):\n"
-        "    trains = False\n"
-        "    def fit(self, problem, budget, monitor=None):\n"
-        "        raise RuntimeError('no idea')\n"
+        "from supertau.estimators.baselines import Random\n"
+        "class Broken(Random):\n"
         "    def score(self, architectures):\n"
-        "        return {}\n"
+        "        raise RuntimeError('no idea')\n"
     )
     done = supertau("run", "--estimator", "broken_method:Broken", *SMALL, "--quiet", folder=tmp_path, status=1)
     assert done.stdout == ""

@@ -1,7 +1,7 @@
-"""Pickles read as untrusted input: no name is resolved but those of an explicit allow-list.
+"""Pickles read as untrusted input: only the names of an explicit allow-list are resolved.
 
 A pickle can name any function of any module and have it called. The benchmark files hold numbers, texts and containers
-only, so the few names that occur in them stand in the list below, most of them mapped to harmless substitutes.
+only, so the few names that occur in them are listed below, most of them mapped to harmless substitutes.
 """
 
 from __future__ import annotations

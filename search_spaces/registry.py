@@ -113,7 +113,7 @@ class Registry(Generic[T]):
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            raise UnknownName(f"{self.kind} '{path}': module '{error.name}' was not found. Is it installed?") from error
+            raise UnknownName(f"{self.kind} '{path}': there is no module '{error.name}'. Is it installed?") from error
         except Exception as error:  # a module may fail in any way while it is imported
             raise SupertauError(
                 f"{self.kind} '{path}': importing '{module_name}' failed with {type(error).__name__}: {error}"

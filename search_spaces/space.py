@@ -121,7 +121,7 @@ class SearchSpace(ABC):
         """
         return architecture
 
-    # --- what particular methods ask --------------------------------------------------------------------------------
+    # --- what particular methods need ------------------------------------------------------------------------------
     def disjoint_pair(self, rng: np.random.Generator) -> tuple[Architecture, Architecture]:
         """Return two connected architectures that differ in every decision that has more than one option (Pi-NAS).
 

@@ -140,7 +140,7 @@ class Edge(NamedTuple):
     """An operation of one architecture.
 
     number: its place in `SearchSpace.flow`, counted over all kinds of cells (in a chain: its position in the stage).
-    slot: where in the cell it stands. option: which operation it is.
+    slot: its place in the cell. option: which operation it is.
     """
 
     number: int

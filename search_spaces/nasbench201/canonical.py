@@ -78,16 +78,21 @@ def _propagated(architecture: Architecture, *, flatten: bool) -> str:
 @cache
 def live_edges(architecture: Architecture) -> tuple[int, ...]:
     """Return the edges on a path from the input to the output that contains no `none`."""
-    return _live(tuple(option != NONE for option in architecture))
+    return _live(_present(architecture))
 
 
 @cache
 def used_edges(architecture: Architecture) -> tuple[int, ...]:
     """Return the edges that are not `none` and whose target leads to the output, in order of computation."""
-    return _used(tuple(option != NONE for option in architecture))
+    return _used(_present(architecture))
 
 
 # Both depend only on which edges are `none`: 64 cases.
+
+
+def _present(architecture: Architecture) -> tuple[bool, ...]:
+    """Return whether each edge is something else than `none`, which is operation 0."""
+    return tuple(map(bool, architecture))
 
 
 @cache

@@ -119,7 +119,7 @@ def load(
     epochs: int | None = None,
     trust_pickle: bool = False,
 ) -> GroundTruth:
-    """Return ground truth: built in when path is None, else of whatever the path holds.
+    """Return ground truth: of a path; without one, built in.
 
     path: an official ``.pth`` file; a NATS-Bench topology folder or ``.pickle.pbz2`` file; a ``.csv``, ``.csv.gz`` or
     ``.parquet`` table. split and epochs: for official files, by default 'x-valid' and 200; a table says itself what it

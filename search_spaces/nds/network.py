@@ -35,7 +35,7 @@ class LeadingConv2d(nn.Conv2d):
     """Convolution without bias that also runs with fewer channels: with the leading part of its kernel.
 
     Run in g groups, a dense kernel is cut to its leading (width, narrow) part and of that to g diagonal blocks: group
-    k uses the rows and columns at which its own channels stand.
+    k uses the rows and columns of its own channels.
     """
 
     def forward(self, states: torch.Tensor, width: int | None = None, groups: int | None = None) -> torch.Tensor:

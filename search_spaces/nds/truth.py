@@ -28,12 +28,12 @@ def load(
     which: official.Which = "best",
     trust_pickle: bool = False,
 ) -> GroundTruth:
-    """Return ground truth: when path is None packaged (micro) or found in the cache folder (cifar10).
+    """Return ground truth: of a path; without one, packaged (micro) or from the cache folder (cifar10).
 
     path: an official ``.json`` file, a folder with official files or a pool, a pool (``.csv``, ``.csv.gz``), or a
-    table of any data set. which: the epoch of official files whose accuracy counts. trust_pickle: has no effect, no
-    file of NDS is a pickle. Raises UnknownName for a data set that is not there without a path, DataError saying what
-    is missing and how to get it.
+    table of any data set. which: the epoch of official files whose accuracy counts. trust_pickle: has no effect,
+    because no file of NDS is a pickle. Raises UnknownName for a data set that needs a path, DataError saying what is
+    missing and how to get it.
     """
     if path is None:
         known = (*space.truths, *space.files)
@@ -58,8 +58,8 @@ def load(
         _check_best(path, which)
         return official.read_pool(path, space, dataset)
     if table.is_table(path):
-        held = table.read_table(path, space, dataset)
-        return replace(held, chance=official.CHANCE) if dataset == CIFAR10 and held.chance is None else held
+        truth = table.read_table(path, space, dataset)
+        return replace(truth, chance=official.CHANCE) if dataset == CIFAR10 and truth.chance is None else truth
     raise DataError(
         f"{path}: not a kind of ground truth that can be read. Expected an official NDS file (.json), or a pool or "
         f"table ({', '.join(table.SUFFIXES)})."
@@ -67,7 +67,7 @@ def load(
 
 
 def _of_folder(space: BlockSpace, dataset: str, folder: Path, which: official.Which) -> GroundTruth:
-    """Return the best ground truth that a folder holds.
+    """Return the best ground truth in a folder.
 
     Three training seeds (``*_rng1.json`` to 3) come before the file with one; then the pool.
     """

@@ -1,9 +1,9 @@
 """Carries out many runs on a Ray cluster that is already there.
 
-A run is a Ray task that starts the same process as on one machine (see `worker`) and passes on what it tells.
-The process of its own costs a second and keeps what makes runs comparable: its threads are set before torch loads, its
-peak memory is that of one run, a crash takes nothing else along and is told as it is locally, and Ctrl-C saves. It
-ends with the task: when nobody reads its progress any more it saves and stops.
+A run is a Ray task that starts the same process as on one machine (see `worker`) and passes its progress on. The
+process of its own costs a second and keeps runs comparable: threads are set before torch loads, peak memory is that of
+one run, a crash ends this run only and is reported as on one machine, and Ctrl-C saves. The process ends with the task:
+when nobody reads its progress any more, it saves and stops.
 
 Ray starts a task again elsewhere when its node is lost (never for an exception: a method's failure is a record). The
 run then goes on from its checkpoint, which is why results must lie on storage that all nodes share. That storage must

@@ -85,8 +85,8 @@ class Site:
                 f"has no folder '{self.where}'. Start the command in a folder that all nodes share: relative paths "
                 "and 'module:Class' estimators are looked up there."
             )
-        if (found := version("supertau")) != self.version:
-            return f"has supertau {found}, the command {self.version}. Install the same version on every node."
+        if (own := version("supertau")) != self.version:
+            return f"has supertau {own}, the command {self.version}. Install the same version on every node."
         return ""
 
 

@@ -109,10 +109,10 @@ def compare(
     left_out = _left_out([run for side in (a, b) for run in side.runs[:pairs]], info)
     chosen = [[_view(run, side.column, shared, info, view, left_out) for run in side.runs[:pairs]] for side in (a, b)]
     first, second = (np.stack([v.scores[0] for v in side]) for side in chosen)
-    found = paired_difference(
+    difference = paired_difference(
         first, second, chosen[0][0].truth, metric(key), rng=np.random.default_rng(JUDGE_SEED), resamples=resamples
     )
-    return Comparison(a, b, view, info, found)
+    return Comparison(a, b, view, info, difference)
 
 
 def _common_truth(runs: Sequence[Run], name: str | None) -> TruthInfo:
@@ -138,8 +138,8 @@ def _left_out(runs: Sequence[Run], info: TruthInfo) -> str | None:
     seeds = sorted({j.left_out for j in judgements if j is not None and j.left_out is not None})
     if len(seeds) > 1:
         raise SupertauError(
-            f"the noise ceiling was run with training seeds {', '.join(seeds)} of the ground truth: no one truth is left "
-            "to compare by. Name one of its runs, e.g. by its run id."
+            f"the noise ceiling was run with training seeds {', '.join(seeds)} of the ground truth: no one truth is "
+            "left to compare by. Name one of its runs, e.g. by its run id."
         )
     return seeds[0] if seeds else None
 

@@ -98,7 +98,7 @@ def _shown(cell: object) -> str:
 
 
 def _architectures(path: Path, texts: list[str], space: SearchSpace) -> list[Architecture]:
-    found: dict[Architecture, int] = {}
+    lines: dict[Architecture, int] = {}
     wrong: list[str] = []
     repeated: list[str] = []
     for line, text in enumerate(texts, start=2):
@@ -107,16 +107,16 @@ def _architectures(path: Path, texts: list[str], space: SearchSpace) -> list[Arc
         except InvalidArchitecture as error:
             wrong.append(f"line {line}: {error}{_nearest(text, space) if len(wrong) < NAMED else ''}")
             continue
-        if architecture in found:
-            repeated.append(f"line {line} repeats line {found[architecture]}: {text}")
+        if architecture in lines:
+            repeated.append(f"line {line} repeats line {lines[architecture]}: {text}")
         else:
-            found[architecture] = line
-    for problem, lines in (("unknown to the space", wrong), ("there twice", repeated)):
-        if lines:
-            more = f"\n  and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
-            shown = "\n  ".join(lines[:NAMED])
-            raise DataError(f"'{path}': {len(lines)} of {len(texts)} architectures are {problem}:\n  {shown}{more}")
-    return list(found)
+            lines[architecture] = line
+    for problem, named in (("unknown to the space", wrong), ("there twice", repeated)):
+        if named:
+            more = f"\n  and {len(named) - NAMED} more" if len(named) > NAMED else ""
+            shown = "\n  ".join(named[:NAMED])
+            raise DataError(f"'{path}': {len(named)} of {len(texts)} architectures are {problem}:\n  {shown}{more}")
+    return list(lines)
 
 
 def _nearest(text: str, space: SearchSpace) -> str:

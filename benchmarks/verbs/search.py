@@ -40,8 +40,8 @@ def search(
     Example:
         >>> import supertau
         >>> run = supertau.run("params", preset="smoke", results=folder)
-        >>> found = supertau.search(run, population=10, generations=2, max_params=500_000)
-        >>> found.evaluations <= 30
+        >>> result = supertau.search(run, population=10, generations=2, max_params=500_000)
+        >>> result.evaluations <= 30
         True
     """
     chosen = run if isinstance(run, Run) else find(load_runs(results), run).runs[0]

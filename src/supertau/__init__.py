@@ -9,8 +9,8 @@
     supertau.search(run)                                  # evolutionary search by a run's scores
     supertau.load_runs("results/local")                   # what is there
 
-`ESTIMATORS`, `SPACES`, `IMAGES`, `METRICS` and `PRESETS` hold what can be named; `list(supertau.ESTIMATORS)` lists names.
-A name is imported when it is first used: `import supertau` itself loads neither torch nor matplotlib.
+`ESTIMATORS`, `SPACES`, `IMAGES`, `METRICS` and `PRESETS` hold what can be named: `list(supertau.ESTIMATORS)`.
+Each of these names is imported when it is first used: `import supertau` alone loads neither torch nor matplotlib.
 """
 
 from importlib import import_module

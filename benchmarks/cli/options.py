@@ -72,10 +72,13 @@ def _parameters(declaration: type) -> list[inspect.Parameter]:
 def _parameter(name: str, kind: Any, about: Help, *, panel: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     option = typer.Option(flag, help=about.text, min=about.least, rich_help_panel=panel)
-    if get_origin(kind) is Literal:  # an Enum instead, which every version of typer knows
-        kind = StrEnum(name, list(get_args(kind)))  # type: ignore[misc]
-    default = None if kind is not bool else False
-    annotation = Annotated[kind if kind is bool else kind | None, option]
+    if get_origin(kind) is Literal:
+        enum: Any = StrEnum  # which every version of typer knows
+        kind = enum(name, list(get_args(kind)))
+    if kind is not bool:
+        kind = kind | None
+    annotation: Any = Annotated[kind, option]
+    default = False if kind is bool else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from supertau.benchmarks.data.catalogue import DATA, DataItem
 from supertau.benchmarks.data.download import by_hand, download, instructions
 from supertau.benchmarks.images.registry import IMAGES
-from supertau.benchmarks.images.source import ImageSource
 from supertau.search_spaces.cache import WrongChecksum, cache_folder, check
 from supertau.search_spaces.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from supertau.benchmarks.images.source import ImageSource
 
 __all__ = ["DATA", "DataRow", "State", "Verified", "cache_folder", "fetch", "list_data", "verify"]
 

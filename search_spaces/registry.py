@@ -6,7 +6,9 @@ import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
+from pkgutil import resolve_name
 from typing import Generic, TypeVar
 
 from supertau.search_spaces.errors import SupertauError, UnknownName, unknown
@@ -30,17 +32,23 @@ class Entry(Generic[T]):
 class Registry(Generic[T]):
     """Names to objects, by decorator inside the tree and by entry point outside it.
 
-    kind: a noun for messages; base: the class each object must be a subclass of; group: the entry-point group that
-    installed packages use; builtin: lazy targets of the tree, ``{name: "module:attribute"}``.
+    kind: a noun for messages; base: the class each object must be a subclass of, or its ``module:attribute``, imported
+    when first needed; group: the entry-point group that installed packages use; builtin: lazy targets of the tree,
+    ``{name: "module:attribute"}``.
     """
 
-    def __init__(self, kind: str, base: type, group: str, builtin: dict[str, str] | None = None) -> None:
+    def __init__(self, kind: str, base: type | str, group: str, builtin: dict[str, str] | None = None) -> None:
         self.kind = kind
-        self.base = base
+        self._base = base
         self.group = group
         self._entries: dict[str, Entry[T]] = {n: Entry(n, t, "supertau") for n, t in (builtin or {}).items()}
         self._plugins_read = False
         self.broken: dict[str, str] = {}
+
+    @cached_property
+    def base(self) -> type:
+        """The class each object must be a subclass of."""
+        return self._base if isinstance(self._base, type) else resolve_name(self._base)  # type: ignore[no-any-return]
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers a class under a name; a name that is taken raises."""

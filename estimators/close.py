@@ -144,7 +144,7 @@ class CLOSE(OneShot):
         "nds-resnextb": {"sampling": "space"},  # ours: classes cannot be listed
         "nds-vanilla": {"sampling": "space"},  # ours
     }  # fmt: skip
-    state = (
+    state: ClassVar[tuple[str, ...]] = (
         *OneShot.state, "sampler", "noise", "activated_at", "restarted_at", "plateau", "epoch_loss", "watch",
     )  # fmt: skip
     config: CLOSEConfig

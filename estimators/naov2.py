@@ -24,7 +24,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ from supertau.estimators.estimator import Budget, Floats, Monitor
 from supertau.estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
 from supertau.estimators.problem import Problem
 from supertau.estimators.settings import Count, CountOrZero, Range, Share
-from supertau.estimators.training.generators import numpy_stream, torch_stream
+from supertau.estimators.training.generators import numpy_stream, stage_seed, torch_stream
 from supertau.estimators.training.loop import Optimisation, TrainingLoop
 from supertau.estimators.training.scoring import PathScorer, Scoring
 from supertau.search_spaces.errors import SupertauError
@@ -141,14 +141,6 @@ class NAOV2Config(OneShotConfig):
         return 1 if self.mode == "balanced" else self.rounds + 1
 
 
-def stage_seed(seed: int, stage: int) -> int:
-    """Return the seed of a stage; the first has the problem's own.
-
-    Not seed + stage: the second stage of one run would then be the first stage of another seed's.
-    """
-    return int(np.random.SeedSequence(seed, spawn_key=(stage,)).generate_state(1)[0]) if stage else seed
-
-
 def _part_of_cosine(optimisation: Optimisation, before: int, total: int) -> Callable[[int, int], float]:
     """Return the schedule of a stage under one cosine over all `total` steps, of which `before` came earlier."""
     return lambda step, _: optimisation.rate(before + step, total)
@@ -176,7 +168,7 @@ class NAOV2(OneShot):
         },
         **PUBLISHED_RECIPES,
     )  # fmt: skip
-    state = (
+    state: ClassVar[tuple[str, ...]] = (
         *OneShot.state, "stage", "pool", "rng", "drawn_parameters", "stages_done", "finished", "evaluated",
         "accuracies", "evaluations", "images_evaluated", "epd", "first_supernet", "whole_space",
     )  # fmt: skip
@@ -272,7 +264,6 @@ class NAOV2(OneShot):
         return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
 
     # --- between two stages -----------------------------------------------------------------------------------------
-
     def _evaluate(self) -> None:
         """E <- E + pool; the present supernet scores all of E, and the predictor learns it."""
         known = set(self.evaluated)
@@ -299,7 +290,7 @@ class NAOV2(OneShot):
         seed = stage_seed(self.problem.seed, self.stage)
         generator, rng = torch_stream(seed, "predictor"), numpy_stream(seed, "predictor")
         if self.epd is None or c.epd_fresh:
-            self.epd = epd.make_epd(space, self._epd_settings(), generator, self.problem.device)
+            self.epd = self._new_epd(generator)
         if c.targets == "rank":
             targets, known = epd.rank_targets(self.accuracies), self.evaluated
         else:  # with architectures at chance level the others would share a small part of the sigmoid
@@ -308,8 +299,10 @@ class NAOV2(OneShot):
             targets = epd.minmax_targets(self.accuracies[rows]) if rows else np.zeros(0)
         return epd.fit(self.epd, space, known, targets, generator=generator, rng=rng)
 
-    def _epd_settings(self) -> EPDSettings:
-        return EPDSettings(tokens_per_step=self.problem.space.tokens_per_step, epochs=self.config.epd_epochs)
+    def _new_epd(self, generator: torch.Generator) -> EPD:
+        space = self.problem.space
+        settings = EPDSettings(tokens_per_step=space.tokens_per_step, epochs=self.config.epd_epochs)
+        return epd.make_epd(space, settings, generator, self.problem.device)
 
     def _next_pool(self) -> list[Architecture]:
         """Return the pool of the next stage: new architectures, and those that are kept."""
@@ -334,7 +327,6 @@ class NAOV2(OneShot):
         return self.problem.processes.broadcast([*new, *random, *kept])
 
     # --- scores -----------------------------------------------------------------------------------------------------
-
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         """Return the columns of `score_columns`, each (N,): accuracy in percent, negative cross-entropy, (0, 1).
 
@@ -362,19 +354,16 @@ class NAOV2(OneShot):
         return {name: accuracy, f"{name}_neg_loss": neg_loss}
 
     # --- state and figures ------------------------------------------------------------------------------------------
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["stage"]:
             self.first_supernet = self.build(self.problem)
             self._begin(state["stage"], state["pool"])
         if state["epd"] is not None:
-            self.epd = epd.make_epd(self.problem.space, self._epd_settings(), torch.Generator(), self.problem.device)
+            self.epd = self._new_epd(torch.Generator())
         super().load_state_dict(state)
 
     def cost(self) -> dict[str, float]:
         """Count images over all stages, evaluations inside the loop as scored; parameters are those of one supernet."""
-        if self._problem is None:
-            return super().cost()
         return {**super().cost(), "train_images": (self.steps_before + self.loop.step) * self.config.batch_size}
 
     def diagnostics(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ order (`start`, `train`). What changes in training is named in `state`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -89,7 +89,9 @@ class OneShot(Estimator):
     """Trains one weight-sharing supernet and scores its paths."""
 
     scoring_settings: ClassVar[tuple[str, ...]] = SCORING_SETTINGS
-    state = ("supernet", "loop", "augmentation", "scorer")
+    state: ClassVar[tuple[str, ...]] = ("supernet", "loop", "augmentation", "scorer")
+    passes_per_image: ClassVar[float] = 1.0
+    """What a step costs per image of its batch, in passes forward and backward (a forward alone is a third)."""
     config: Any
     supernet: Supernet
     loop: TrainingLoop
@@ -115,13 +117,19 @@ class OneShot(Estimator):
         super().start(problem)
         self.supernet = self.build(problem)
         self.augmentation = torch_stream(problem.seed, "augmentation", problem.device)
-        self.loop = TrainingLoop(self.supernet.parameters(), problem, self.objective, self.optimisation())
+        self.loop = TrainingLoop(
+            self.parameters(), problem, self.objective, self.optimisation(), passes_per_image=self.passes_per_image
+        )
         self.scorer = PathScorer(self.supernet, problem, self.scoring())
 
     def build(self, problem: Problem) -> Supernet:
         """Return a supernet with initial weights that the problem's seed decides."""
         with seeded_weights(problem.seed):
             return problem.space.supernet(problem.network, affine=self.config.affine).to(problem.device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Return what the training loop updates."""
+        return self.supernet.parameters()
 
     def networks(self) -> tuple[nn.Module, ...]:
         return (self.supernet,)

@@ -15,7 +15,7 @@ each setting. ShuffleBN is left out: batch norms see the whole batch, and permut
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -34,7 +34,7 @@ from supertau.estimators.settings import Count, Positive, Range, Share
 from supertau.estimators.training.augmentation import Distortion, distort, normalise
 from supertau.estimators.training.batch_norm import BatchStatistics, evaluating, ruled
 from supertau.estimators.training.generators import STREAMS, numpy_stream, seeded_weights, torch_stream
-from supertau.estimators.training.loop import Optimisation, TrainingLoop
+from supertau.estimators.training.loop import Optimisation
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.supernet import Supernet
@@ -134,7 +134,18 @@ class PiNAS(OneShot):
     )
     # The probe's learning rate is chosen by scores, so training depends on how paths are scored, except for these.
     scoring_settings: ClassVar[tuple[str, ...]] = ("secondary", "partners", "neighbours")
-    state = (*OneShot.state, "projector", "teacher", "teacher_projector", "queue", "pointer", "pairs", "probe", "last")
+    state: ClassVar[tuple[str, ...]] = (
+        *OneShot.state,
+        "projector",
+        "teacher",
+        "teacher_projector",
+        "queue",
+        "pointer",
+        "pairs",
+        "probe",
+        "last",
+    )
+    passes_per_image = STEP / 3
     config: PiNASConfig
     projector: nn.Sequential
 
@@ -166,13 +177,6 @@ class PiNAS(OneShot):
         self.teacher, self.teacher_projector = copy.deepcopy((self.supernet, self.projector))
         teacher = [*self.teacher.modules(), *self.teacher_projector.modules()]
         self._teacher_of = dict(zip(student, teacher, strict=True))
-        self.loop = TrainingLoop(
-            [*self.supernet.parameters(), *self.projector.parameters()],
-            problem,
-            self.objective,
-            self.optimisation(),
-            passes_per_image=STEP / 3,
-        )
         self.pairs = numpy_stream(problem.seed, "paths")
         initial = torch_stream(problem.seed, "weights")
         self.queue = functional.normalize(torch.randn(c.queue, c.embedding, generator=initial)).to(problem.device)
@@ -183,6 +187,9 @@ class PiNAS(OneShot):
             batch_size=c.probe_batch, learning_rates=c.probe_learning_rates, architectures=c.probe_architectures,
             label_smoothing=c.label_smoothing, precision=c.precision,
         )  # fmt: skip
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return [*self.supernet.parameters(), *self.projector.parameters()]
 
     def networks(self) -> tuple[nn.Module, ...]:
         return self.supernet, self.teacher

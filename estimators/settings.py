@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -67,7 +66,7 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        annotations = _annotations(type(self))
+        annotations = get_type_hints(type(self), include_extras=True)
         for field in fields(self):
             check(field.name, getattr(self, field.name), annotations[field.name])
 
@@ -92,8 +91,3 @@ def check(name: str, value: Any, annotation: Any) -> None:
             raise SupertauError(f"{name} must be a list of values, got {value!r}.")
         for member in value:
             check(name, member, parts[0])
-
-
-@lru_cache
-def _annotations(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True)

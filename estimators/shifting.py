@@ -123,14 +123,24 @@ class Shifting(SPOS):
         "nds-resnexta": {"mutation_probability": 0.15},
         "nds-resnextb": {"mutation_probability": 0.15},
     }
-    state = (*SPOS.state, "warmup", "shift", "evolution", "fitness", "fitnesses", "updates", "unshifted", "before")
+    state: ClassVar[tuple[str, ...]] = (
+        *SPOS.state,
+        "warmup",
+        "shift",
+        "evolution",
+        "fitness",
+        "fitnesses",
+        "updates",
+        "unshifted",
+        "before",
+    )
     config: ShiftingConfig
 
     def score_columns(self) -> tuple[str, ...]:
         before = tuple(f"before:{name}" for name in self._one_mode().columns()) if self.config.score_before else ()
         return (*super().score_columns(), *before)
 
-    def _one_mode(self, mode: str | None = None) -> Scoring:
+    def _one_mode(self, mode: BNMode | None = None) -> Scoring:
         """Return the scoring in one batch-norm mode, the declared primary when None."""
         return replace(self.scoring(), bn=(mode or self.config.bn[0],))
 

@@ -11,7 +11,7 @@ one-shot baselines of NAS-Bench-201 use.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn import functional
@@ -40,7 +40,7 @@ class SPOS(OneShot):
         quick={"learning_rate": 0.1},  # ours, chosen by the tau of two seeds on digits, so with ground truth
         **PUBLISHED_RECIPES,
     )
-    state = (*OneShot.state, "sampler")
+    state: ClassVar[tuple[str, ...]] = (*OneShot.state, "sampler")
     config: SPOSConfig
 
     def start(self, problem: Problem) -> None:

@@ -48,7 +48,7 @@ class Registry(Generic[T]):
     @cached_property
     def base(self) -> type:
         """The class each object must be a subclass of."""
-        return self._base if isinstance(self._base, type) else resolve_name(self._base)  # type: ignore[no-any-return]
+        return self._base if isinstance(self._base, type) else resolve_name(self._base)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers a class under a name; a name that is taken raises."""

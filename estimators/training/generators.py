@@ -14,6 +14,14 @@ STREAMS = ("weights", "order", "paths", "augmentation", "subset", "batch", "sear
 """Purposes; the position in this tuple is part of the seed, so new ones go to the end."""
 
 
+def stage_seed(seed: int, stage: int) -> int:
+    """Return the seed of a stage of a run: for the first the run's own, for others an independent one.
+
+    Not seed + stage: the second stage of one run would then be the first stage of another seed's.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=(stage,)).generate_state(1)[0]) if stage else seed
+
+
 def numpy_stream(seed: int, purpose: str) -> np.random.Generator:
     """Return the numpy generator of a purpose."""
     return np.random.default_rng([seed, STREAMS.index(purpose)])

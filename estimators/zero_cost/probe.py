@@ -30,6 +30,7 @@ from supertau.search_spaces.space import Architecture
 
 Initialisation = Literal["space", "kaiming_normal"]
 Tensors = Literal["weights", "all"]
+Batch = Annotated[int, Range(at_least=2)]
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -42,7 +43,7 @@ class ProbeConfig(Settings):
     init: 'space', or 'kaiming_normal' (fan-in, biases zero) for convolutions and linear layers.
     """
 
-    batch: Annotated[int, Range(at_least=2)] = 64  # Abdelfattah et al. 2021, NAS-Bench-201 experiments
+    batch: Batch = 64  # Abdelfattah et al. 2021, NAS-Bench-201 experiments
     shared_init: bool = True  # ours, for time; a path's weights have the distribution of a stand-alone network's
     init: Initialisation = "space"  # code of Abdelfattah et al. and of Mellor et al.
 
@@ -75,16 +76,16 @@ class Path:
 
 
 class Probe(Estimator):
-    """Frame of a measure: draws the batch, initialises networks, measures each architecture on its own.
+    """Base of the measures: draws the batch, initialises networks, measures each architecture by itself.
 
-    An architecture for which a measure is not defined (no path from input to output, say) gets `floor()`, the least
-    value the measure can take; `diagnostics` counts such architectures.
+    An architecture for which a measure is undefined (without a path from input to output, for example) gets `floor()`,
+    the least possible value; `diagnostics` counts such architectures.
     """
 
     trains = False
     role = "zero_cost"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"batch": 16}, "smoke": {"batch": 8}}
-    state = ("scored", "undefined")  # counters: weights and images follow from the seed
+    state: ClassVar[tuple[str, ...]] = ("scored", "undefined")  # counters: weights and images follow from the seed
 
     def start(self, problem: Problem) -> None:
         """Draw the batch and, with shared_init, initialise the supernet: both seeded by the problem."""

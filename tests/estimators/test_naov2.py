@@ -15,8 +15,8 @@ from supertau.estimators import Budget, Monitor
 from supertau.estimators.components import encoder_predictor_decoder as epd
 from supertau.estimators.components.size_sampling import SpaceSampler, proportional, stand_alone_size
 from supertau.estimators.estimator import NotFitted
-from supertau.estimators.naov2 import NAOV2, NAOV2Config, stage_seed
-from supertau.estimators.training.generators import numpy_stream
+from supertau.estimators.naov2 import NAOV2, NAOV2Config
+from supertau.estimators.training.generators import numpy_stream, stage_seed
 from supertau.estimators.training.scoring import PathScorer
 from supertau.search_spaces.errors import SupertauError, UnknownName
 from supertau.search_spaces.nasbench201 import NASBench201

@@ -124,16 +124,8 @@ class Shifting(SPOS):
         "nds-resnextb": {"mutation_probability": 0.15},
     }
     state: ClassVar[tuple[str, ...]] = (
-        *SPOS.state,
-        "warmup",
-        "shift",
-        "evolution",
-        "fitness",
-        "fitnesses",
-        "updates",
-        "unshifted",
-        "before",
-    )
+        *SPOS.state, "warmup", "shift", "evolution", "fitness", "fitnesses", "updates", "unshifted", "before",
+    )  # fmt: skip
     config: ShiftingConfig
 
     def score_columns(self) -> tuple[str, ...]:

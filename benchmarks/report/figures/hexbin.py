@@ -46,7 +46,17 @@ def hexbin(score: Floats, truth: Floats, *, title: str, annotation: str, width: 
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02, aspect=25)
     bar.set_label("architectures")
     bar.outline.set_visible(False)
+    bar.set_ticks(_counts(int(np.max(drawn.get_array()))), minor=False)
+    bar.set_ticks([], minor=True)
+    bar.ax.yaxis.set_major_formatter("{x:,.0f}")
     return figure
+
+
+def _counts(most: int) -> list[int]:
+    """Return the counts that the colour bar names: all of them where they are few, else 1, 2, 5, 10, 20 and so on."""
+    if most <= 5:
+        return list(range(1, most + 1))
+    return [step * 10**power for power in range(len(str(most))) for step in (1, 2, 5) if step * 10**power <= most]
 
 
 def _ticks(n: int) -> FixedLocator:

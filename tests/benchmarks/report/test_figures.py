@@ -14,12 +14,15 @@ from PIL import Image
 from scipy.stats import kendalltau
 
 from supertau.benchmarks.metrics import overlap_curve
-from supertau.benchmarks.record import load_runs
 from supertau.benchmarks.report import report
 from supertau.benchmarks.report.figures import hexbin, scatter
-from supertau.benchmarks.report.leaderboard import Table, leaderboard
-from supertau.benchmarks.report.plots import Plot, plots, slug
-from supertau.benchmarks.report.style import KNOWN, OTHERS, look, pdf, png, save
+from supertau.benchmarks.report.leaderboard import leaderboard
+from supertau.benchmarks.report.looks import KNOWN, OTHERS, look
+from supertau.benchmarks.report.names import slug
+from supertau.benchmarks.report.plots import Plot, plots
+from supertau.benchmarks.report.style import pdf, png, save
+from supertau.benchmarks.report.table import Table
+from supertau.benchmarks.results import load_runs
 
 if TYPE_CHECKING:
     from tests.benchmarks.report.conftest import Results
@@ -155,7 +158,7 @@ def test_looks_are_stable_and_reserved_for_the_named_estimators() -> None:
 
 def test_report_writes_every_figure_and_embeds_it(empty_results: Results, tmp_path: Path) -> None:
     empty_results.add("spos", "SPOS", empty_results.scores(1.0, 0), curve=True)
-    written = report(empty_results.folder, tmp_path / "out")
+    written = report(empty_results.folder, tmp_path / "out").files
     names = {p.name for p in written}
     images = [p for p in written if p.suffix == ".png"]
     assert {"leaderboard.md", "leaderboard.csv", "leaderboard.tex", "leaderboard.html", "runs.csv"} <= names

@@ -46,7 +46,9 @@ def hexbin(score: Floats, truth: Floats, *, title: str, annotation: str, width: 
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02, aspect=25)
     bar.set_label("architectures")
     bar.outline.set_visible(False)
-    bar.set_ticks(_counts(int(np.max(drawn.get_array()))), minor=False)
+    counts = drawn.get_array()
+    assert counts is not None
+    bar.set_ticks(_counts(int(counts.max())))
     bar.set_ticks([], minor=True)
     bar.ax.yaxis.set_major_formatter("{x:,.0f}")
     return figure

@@ -116,6 +116,16 @@ def test_hexbin_holds_every_architecture_with_ties_at_their_mean_rank() -> None:
     assert figure.axes[0].get_xlim() == (1, 100)
 
 
+@pytest.mark.parametrize(("most", "named"), [(3, "1 2 3"), (400, "1 2 5 10 20 50 100 200"), (1500, "500 1,000")])
+def test_hexbin_names_whole_numbers_of_architectures(most: int, named: str) -> None:
+    values = np.repeat([0.0, 1.0], [most, 1])
+    figure = hexbin(values, values, title="t", annotation="a")
+    png(figure)
+    labels = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+    assert " ".join(labels).endswith(named)
+    assert not figure.axes[1].get_yticks(minor=True).size
+
+
 def test_awkward_names_are_drawn_as_they_are(results: Results, table: Table) -> None:
     for plot in plots(table):
         if "my-b-new" in plot.name or plot.kind == "leaderboard":

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from supertau.benchmarks.record import Role
 from supertau.benchmarks.report import report
 from supertau.benchmarks.report.latex import escape as escape_latex
 from supertau.search_spaces.errors import SupertauError
@@ -146,6 +147,22 @@ def test_page_parses_escapes_and_loads_nothing(results: Results, out: Path) -> N
     assert "ab" * 32 in text
     assert "prefers-color-scheme: dark" in source
     assert "@media print" in source
+
+
+def test_page_runs_nothing_that_a_record_says(empty_results: Results, tmp_path: Path) -> None:
+    hostile = """'"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"""
+    for title in (hostile, "other"):
+        run_id = empty_results.add(title, title, empty_results.scores(0.4, 0), role=Role.EXTERNAL)
+        empty_results.change(run_id, source=hostile)
+    empty_results.fail("close", hostile)
+    report(empty_results.folder, tmp_path / "out")
+    page = Page((tmp_path / "out" / "leaderboard.html").read_text())
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("script") == 1
+    assert tags.count("img") == len(list((tmp_path / "out" / "figures").glob("*.png")))
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert hostile in " ".join(page.text)
+    assert hostile in [attributes.get("title") for tag, attributes in page.tags if tag == "td"]
 
 
 def test_page_table_is_sortable_by_value_and_keyboard(results: Results, out: Path) -> None:

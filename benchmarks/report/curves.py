@@ -9,10 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from supertau.benchmarks.metrics import METRICS, overlap_curve, runs_summary
-from supertau.benchmarks.record import Run
 from supertau.benchmarks.report.figures import OverlapCurve, TrainingCurve
-from supertau.benchmarks.report.leaderboard import TAU, Row, Table
-from supertau.benchmarks.report.pool import Floats, paired, view_of
+from supertau.benchmarks.report.judged import Floats, Judged
+from supertau.benchmarks.report.table import TAU, Row, Table
 
 POINTS = 60
 """Counts K at which an overlap curve is drawn."""
@@ -22,11 +21,11 @@ def overlap_curves(table: Table, rows: Sequence[Row]) -> list[OverlapCurve]:
     """Return P@K at log-spaced K per row, mean over its runs."""
     curves = []
     for row in rows:
-        pairs = [paired(run, table.task.truth, row.column, table.view) for run in table.runs_of(row)]
-        found = [overlap_curve(*pair).precision for pair in pairs if pair is not None]
-        if found:
-            ks = _spaced(len(found[0]))
-            precision = np.mean([p[ks - 1] for p in found], axis=0)
+        pairs = [one.pair(row.column, table.view) for one in table.runs_of(row)]
+        of_runs = [overlap_curve(*pair).precision for pair in pairs if pair is not None]
+        if of_runs:
+            ks = _spaced(len(of_runs[0]))
+            precision = np.mean([p[ks - 1] for p in of_runs], axis=0)
             curves.append(OverlapCurve(row.name, row.estimator, row.role, ks, precision))
     return curves
 
@@ -37,10 +36,10 @@ def ceiling_curve(table: Table, row: Row) -> tuple[Floats, Floats, int] | None:
     One ground-truth seed against the mean of the others, averaged over the choice, on the architectures that have all
     seeds; K is scaled to the pool. None with a single seed.
     """
-    found = view_of(table.runs_of(row)[0], table.task.truth, row.column, table.view)
-    if found is None:
+    view = table.runs_of(row)[0].view(table.view)
+    if view is None:
         return None
-    used = found.trials[~np.isnan(found.trials).any(axis=1)]
+    used = view.trials[~np.isnan(view.trials).any(axis=1)]
     if used.shape[1] < 2 or len(used) < 2:
         return None
     curves = [
@@ -48,7 +47,7 @@ def ceiling_curve(table: Table, row: Row) -> tuple[Floats, Floats, int] | None:
     ]
     ks = _spaced(len(used))
     precision = np.mean([c[ks - 1] for c in curves], axis=0)
-    return np.asarray(ks * (len(found.names) / len(used))), precision, len(used)
+    return np.asarray(ks * (len(view.names) / len(used))), precision, len(used)
 
 
 def training_curves(table: Table, rows: Sequence[Row]) -> tuple[list[TrainingCurve], list[str]]:
@@ -56,10 +55,11 @@ def training_curves(table: Table, rows: Sequence[Row]) -> tuple[list[TrainingCur
     curves: list[TrainingCurve] = []
     subset: list[str] = []
     for row in rows:
-        watched = [(r, r.curve) for r in table.runs_of(row) if r.curve is not None and row.column in r.curve]
+        curves_of = [(one, one.run.curve) for one in table.runs_of(row)]
+        watched = [(one, curve) for one, curve in curves_of if curve is not None and row.column in curve]
         seeds = [
-            {int(passes): tau_of(run, table, row, part) for passes, part in curve.groupby("passes")}
-            for run, curve in watched
+            {int(passes): tau_of(one, table, row, part) for passes, part in curve.groupby("passes")}
+            for one, curve in watched
         ]
         if not any(seeds):
             continue
@@ -77,14 +77,15 @@ def floor_on(table: Table, subset: Sequence[str]) -> tuple[str, float] | None:
     """Return label and tau of the best free baseline on some architectures, None where there is none."""
     if table.floor is None:
         return None
-    run = table.runs_of(table.floor)[0]
-    value = tau_of(run, table, table.floor, run.scores[run.scores["architecture"].isin(list(subset))])
+    one = table.runs_of(table.floor)[0]
+    scores = one.run.scores
+    value = tau_of(one, table, table.floor, scores[scores["architecture"].isin(list(subset))])
     return None if np.isnan(value) else (table.floor.label, value)
 
 
-def tau_of(run: Run, table: Table, row: Row, scores: pd.DataFrame) -> float:
+def tau_of(one: Judged, table: Table, row: Row, scores: pd.DataFrame) -> float:
     """Return tau of some scores of a run on the table's truth and view, NaN where it is undefined."""
-    pair = paired(run, table.task.truth, row.column, table.view, scores)
+    pair = one.pair_of(scores, row.column, table.view)
     value = None if pair is None else METRICS[TAU](*pair, np.random.default_rng(0))
     return float("nan") if value is None else value
 

@@ -6,10 +6,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from supertau.benchmarks.report.cells import DASH, MINUS, Cell, duration, number, quantity
-from supertau.benchmarks.report.labels import digits_of, metric_label, shown_metrics
-from supertau.benchmarks.report.leaderboard import TAU, Row, Table
+from supertau.benchmarks.metrics import METRICS
+from supertau.benchmarks.report.cells import Cell
 from supertau.benchmarks.report.notes import SHORT
+from supertau.benchmarks.report.numbers import DASH, MINUS, duration, number, quantity
+from supertau.benchmarks.report.table import TAU, Row, Table
 
 SYMBOLS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -44,15 +45,16 @@ def latex(tables: Sequence[Table]) -> str:
 
 
 def _table(table: Table, number_of_table: int) -> list[str]:
-    shown = shown_metrics(table)
+    shown = table.shown
     columns = ["Estimator", f"τ ({table.view})", "95 % interval", "over", "sd", "seeds", f"τ ({table.other_view})"]
-    columns += [metric_label(k).partition(" (")[0] for _, k in shown] + ["train images", "train time"]
-    notes = [escape(f"{table.task.title}. {table.caption}"), "Italic rows are references."]
+    heads = [escape(text) for text in columns] + [_stacked(METRICS[k].short) for _, k in shown]
+    heads += ["train images", "train time"]
+    notes = [escape(f"{table.title}. {table.caption}"), "Italic rows are references."]
     if any(r.verdict is False for r in table.rows) and table.floor is not None:
         notes.append(f"{escape('▽')}: interval not above the best free baseline, {escape(table.floor.label)}.")
-    variants = [metric_label(k) + f", view '{v}'" * (v != table.view) for v, k in shown if ":" in k or v != table.view]
-    if variants:
-        notes.append(escape("; ".join(variants)) + ".")
+    elsewhere = [f"{METRICS[k].short}: view '{v}'" for v, k in shown if v != table.view]
+    if elsewhere:
+        notes.append(escape("; ".join(elsewhere)) + ".")
     below: dict[str, None] = {}
     body = [_line(row, table, shown, below) for row in table.rows]
     notes += [f"Undefined: {escape(reason)}." for reason in below]
@@ -66,15 +68,21 @@ def _table(table: Table, number_of_table: int) -> list[str]:
         r"\setlength{\tabcolsep}{3.5pt}",
         rf"\caption{{{' '.join(notes)}}}",
         rf"\label{{tab:leaderboard-{number_of_table}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         r"\toprule",
-        " & ".join(map(escape, columns)) + r" \\",
+        " & ".join(heads) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
     ]
+
+
+def _stacked(head: str) -> str:
+    """Return a head with what stands in brackets on a line of its own: columns of numbers are narrow."""
+    first, bracket, second = head.partition(" (")
+    return rf"\shortstack[r]{{{escape(first)}\\({escape(second)}}}" if bracket else escape(head)
 
 
 def _line(row: Row, table: Table, shown: Sequence[tuple[str, str]], below: dict[str, None]) -> str:
@@ -101,9 +109,9 @@ def _line(row: Row, table: Table, shown: Sequence[tuple[str, str]], below: dict[
         escape(number(tau.sd) if tau else DASH),
         str(len(row.seeds)) if row.seeds else "--",
         value(row.cell(table.other_view, TAU)),
-        *(value(row.cell(v, k), digits_of(k)) for v, k in shown),
-        escape(quantity(row.cost.get("train_images"))),
-        escape(duration(row.cost.get("train_seconds"))),
+        *(value(row.cell(v, k), METRICS[k].digits) for v, k in shown),
+        escape(quantity(row.cost.train_images)),
+        escape(duration(row.cost.train_seconds)),
     ]
     # a first cell starting with a bracket would be read as the option of the line break before it
     return " & ".join(parts) + r" \\" if not parts[0].startswith("[") else "{}" + " & ".join(parts) + r" \\"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from supertau.benchmarks.report.cells import DASH, Cell, cell_text, duration, memory, number, quantity
-from supertau.benchmarks.report.labels import digits_of, metric_label, shown_metrics
-from supertau.benchmarks.report.leaderboard import TAU, Row, Table
+from supertau.benchmarks.metrics import METRICS
+from supertau.benchmarks.report.cells import Cell, cell_text
 from supertau.benchmarks.report.notes import SHORT, method_notes
+from supertau.benchmarks.report.numbers import DASH, duration, memory, number, quantity
+from supertau.benchmarks.report.table import TAU, Row, Table
 
 SPECIAL = "\\`*_[]<>|#~"
 
@@ -39,7 +40,7 @@ def markdown(tables: Sequence[Table]) -> str:
     """Return the whole leaderboard: one section per task, the method notes at the end."""
     lines = ["# Leaderboard", ""]
     for table in tables:
-        lines += [f"## {escape(table.task.title)}", "", escape(table.caption), "", *_grid(table), ""]
+        lines += [f"## {escape(table.title)}", "", escape(table.caption), "", *_grid(table), ""]
         if any(r.verdict is False for r in table.rows) and table.floor is not None:
             bar = number(table.floor.tau(table.view))
             lines += [f"▽ interval not above the best free baseline, {escape(table.floor.label)} (τ {bar}).", ""]
@@ -60,7 +61,7 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def _grid(table: Table) -> list[str]:
-    shown = shown_metrics(table)
+    shown = table.shown
     head = [
         "#",
         "Estimator",
@@ -70,7 +71,7 @@ def _grid(table: Table) -> list[str]:
         "over seeds",
         f"τ ({table.other_view})",
     ]
-    head += [metric_label(k) + ("" if v == table.view else f", {v}") for v, k in shown]
+    head += [METRICS[k].short + ("" if v == table.view else f", {v}") for v, k in shown]
     head += ["train images", "scoring images", "train", "score", "device", "memory", "supernet parameters", "note"]
     grid = [head, ["--:", ":--", ":--", *["--:"] * (len(head) - 4), ":--"]]
     for place, row in zip(ranks(table.rows, table.view), table.rows, strict=True):
@@ -86,14 +87,14 @@ def _grid(table: Table) -> list[str]:
                 SHORT[tau.interval] if tau else DASH,
                 over_seeds(tau),
                 escape(cell_text(row.cell(table.other_view, TAU), interval=False)),
-                *(escape(cell_text(row.cell(v, k), digits_of(k), interval=False)) for v, k in shown),
-                quantity(c.get("train_images")),
-                quantity(c.get("score_images")),
-                escape(duration(c.get("train_seconds"))),
-                escape(duration(c.get("score_seconds"))),
+                *(escape(cell_text(row.cell(v, k), METRICS[k].digits, interval=False)) for v, k in shown),
+                quantity(c.train_images),
+                quantity(c.score_images),
+                escape(duration(c.train_seconds)),
+                escape(duration(c.score_seconds)),
                 escape(", ".join(row.devices)) or DASH,
-                memory(c.get("peak_memory_bytes")),
-                quantity(c.get("supernet_parameters")),
+                memory(c.peak_memory_bytes),
+                quantity(c.supernet_parameters),
                 escape("; ".join(row.notes)),
             ]
         )

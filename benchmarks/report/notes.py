@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from supertau.benchmarks.metrics import SCHEME
-from supertau.benchmarks.report.cells import DASH
-from supertau.benchmarks.report.leaderboard import Table
+from supertau.benchmarks.report.numbers import DASH
+from supertau.benchmarks.report.table import Table
 
 INTERVALS = {
     "runs": "'runs': over training seeds (Student t, from three runs on)",
@@ -22,9 +22,9 @@ SHORT = {"runs": "runs", "pool": "pool", "none": DASH}
 
 def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
     """Return (term, explanation) pairs for what these tables show."""
-    held = {c.interval for t in tables for r in t.rows for c in r.cells.values()}
-    kinds = [text for kind, text in INTERVALS.items() if kind in held]
-    interval = f"95 %, in brackets. {'. '.join(kinds)}." if kinds else "The records hold none."
+    present = {c.interval for t in tables for r in t.rows for c in r.cells.values()}
+    kinds = [text for kind, text in INTERVALS.items() if kind in present]
+    interval = f"95 %, in brackets. {'. '.join(kinds)}." if kinds else "The records have none."
     if len(kinds) == 2:
         interval += " They answer different questions: what another training run, or other architectures, would give."
     return [
@@ -57,7 +57,7 @@ def method_notes(tables: Sequence[Table]) -> list[tuple[str, str]]:
             "Estimators may score in several ways. Rows show the column the method declares as its primary one, chosen "
             "before the ground truth is seen, unless a row says otherwise.",
         ),
-        *([MICRO] if any(t.task.truth == "micro" for t in tables) else []),
+        *([MICRO] if any(t.task.dataset == "micro" for t in tables) else []),
         (
             "Cost",
             "Means over seeds. Training images count every image run forward and backward, repeats included; scoring "

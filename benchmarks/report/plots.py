@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from supertau.benchmarks.report.cells import number
+from supertau.benchmarks.record import Role
 from supertau.benchmarks.report.curves import ceiling_curve, floor_on, overlap_curves, training_curves
 from supertau.benchmarks.report.figures import Bar, TrainingCurve, bars, hexbin, overlap, scatter, training
-from supertau.benchmarks.report.leaderboard import TAU, Row, Table
-from supertau.benchmarks.report.pool import paired
+from supertau.benchmarks.report.judged import Judged
+from supertau.benchmarks.report.names import file_names
+from supertau.benchmarks.report.numbers import number
 from supertau.benchmarks.report.style import png
-from supertau.benchmarks.report.tasks import seed_of
-
-if TYPE_CHECKING:
-    from supertau.benchmarks.record import Run
+from supertau.benchmarks.report.table import TAU, Row, Table
 
 
 @dataclass(frozen=True)
@@ -38,58 +33,49 @@ class Plot:
         return png(self.figure)
 
 
-def slug(text: str) -> str:
-    """Return a file name of text: lower-case letters, digits and hyphens, with a hash where something was lost."""
-    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    kept = re.sub(r"[ ,_()=.-]", "", text.lower()).isascii() and re.fullmatch(r"[\w ,()=.@+-]*", text)
-    return plain if kept and plain else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-
-
-def table_slug(table: Table) -> str:
-    """Return a short name of a table for file names."""
-    task = table.task
-    return slug("-".join(p for p in (task.space, task.truth, task.pool, task.images, task.preset, table.view) if p))
-
-
 def plots(table: Table) -> Iterator[Plot]:
     """Yield the figures of a table; what was not run, or has no value, is not shown."""
-    base = table_slug(table)
-    rows = [
-        r for r in table.rows if r.role not in ("ceiling", "chance") and r.run_ids and r.tau(table.view) is not None
-    ]
+    lines_only = (Role.CEILING, Role.CHANCE)
+    rows = [r for r in table.rows if r.role not in lines_only and r.run_ids and r.tau(table.view) is not None]
     if not rows:
         return
-    yield Plot(f"{base}-leaderboard", _bars_caption(table), _bars(table, rows), "leaderboard")
+    yield Plot(f"{table.name}-leaderboard", _bars_caption(table), _bars(table, rows), "leaderboard")
     yield _overlap(table, rows)
     lines, subset = training_curves(table, rows)
     if lines:
-        yield Plot(f"{base}-training", _training_caption(lines, subset), _training(table, lines, subset), "training")
-    for row in rows:
-        run = table.runs_of(row)[0]
-        pair = paired(run, table.task.truth, row.column, table.view)
-        if pair is None:
-            continue
-        score, truth = pair
-        title = f"{row.label}, seed {seed_of(run.record)}" if len(row.seeds) > 1 else row.label
-        note = _tau_note(run, row, table)
-        name = slug(row.name)
-        shared = f"{row.label}, {row.column}, {len(truth):,} architectures, view '{table.view}', {note}."
-        drawn = scatter(
-            score,
-            truth,
-            title=title,
-            annotation=note,
-            score_label=f"score: {row.column}",
-            truth_label=f"stand-alone accuracy, {table.task.truth} (%)",
-        )
-        yield Plot(f"{base}-scatter-{name}", f"Score against stand-alone accuracy. {shared}", drawn, "scatter")
-        drawn = hexbin(score, truth, title=title, annotation=note)
-        yield Plot(f"{base}-ranks-{name}", f"Rank by score against rank by ground truth. {shared}", drawn, "ranks")
+        figure = _training(table, lines, subset)
+        yield Plot(f"{table.name}-training", _training_caption(lines, subset), figure, "training")
+    names = file_names([(row.name, f"{row.group} {row.name}") for row in rows])
+    for row, name in zip(rows, names, strict=True):
+        yield from _of_row(table, row, name)
+
+
+def _of_row(table: Table, row: Row, name: str) -> Iterator[Plot]:
+    """Yield score against accuracy, and rank against rank, of the first seed of a row."""
+    one = table.runs_of(row)[0]
+    pair = one.pair(row.column, table.view)
+    if pair is None:
+        return
+    score, truth = pair
+    title = f"{row.label}, seed {one.record.seed}" if len(row.seeds) > 1 else row.label
+    note = _tau_note(one, row, table)
+    shared = f"{row.label}, {row.column}, {len(truth):,} architectures, view '{table.view}', {note}."
+    figure = scatter(
+        score,
+        truth,
+        title=title,
+        annotation=note,
+        score_label=f"score: {row.column}",
+        truth_label=f"stand-alone accuracy, {table.task.dataset} (%)",
+    )
+    yield Plot(f"{table.name}-scatter-{name}", f"Score against stand-alone accuracy. {shared}", figure, "scatter")
+    figure = hexbin(score, truth, title=title, annotation=note)
+    yield Plot(f"{table.name}-ranks-{name}", f"Rank by score against rank by ground truth. {shared}", figure, "ranks")
 
 
 def _overlap(table: Table, rows: list[Row]) -> Plot:
     """Draw P@K of the competitors and of the best free baseline: chance and a ranking by size are lines already."""
-    curves = overlap_curves(table, [r for r in rows if r.role != "baseline" or r is table.floor])
+    curves = overlap_curves(table, [r for r in rows if r.role is not Role.BASELINE or r is table.floor])
     ceiling = ceiling_curve(table, rows[0])
     caption = (
         "Share of the truly best K among the predicted best K, mean over seeds; the dotted line marks the top 5 %."
@@ -99,18 +85,18 @@ def _overlap(table: Table, rows: list[Row]) -> Plot:
     figure = overlap(
         curves,
         title="Finding the best",
-        caption=f"{table.task.truth}, mean over seeds",
+        caption=f"{table.task.dataset}, mean over seeds",
         n=_size(table, rows[0]),
         ceiling=ceiling[:2] if ceiling else None,
     )
-    return Plot(f"{table_slug(table)}-overlap", caption, figure, "overlap")
+    return Plot(f"{table.name}-overlap", caption, figure, "overlap")
 
 
 def _training(table: Table, lines: list[TrainingCurve], subset: list[str]) -> Figure:
     return training(
         lines,
         title="Ranking along training",
-        caption=f"{table.task.truth}, {len(subset):,} architectures, mean over seeds",
+        caption=f"{table.task.dataset}, {len(subset):,} architectures, mean over seeds",
         axis_label="Kendall's τ",
         floor=floor_on(table, subset),
     )
@@ -132,8 +118,8 @@ def _bars(table: Table, rows: list[Row]) -> Figure:
         cell = row.cells[table.view, TAU]
         data.append(Bar(row.name, row.estimator, row.role, cell.value or 0.0, cell.low, cell.high, cell.values))
     floor = (table.floor.label, table.floor.tau(table.view) or 0.0) if table.floor else None
-    axis = f"Kendall's τ, {table.task.truth}, {_size(table, rows[0]):,} architectures"
-    return bars(data, title=table.task.title, axis_label=axis, ceiling=table.ceiling, floor=floor)
+    axis = f"Kendall's τ, {table.task.dataset}, {_size(table, rows[0]):,} architectures"
+    return bars(data, title=table.title, axis_label=axis, ceiling=table.ceiling, floor=floor)
 
 
 def _bars_caption(table: Table) -> str:
@@ -143,15 +129,15 @@ def _bars_caption(table: Table) -> str:
     )
 
 
-def _tau_note(run: Run, row: Row, table: Table) -> str:
+def _tau_note(one: Judged, row: Row, table: Table) -> str:
     """Return tau of one run with its pool interval, as its record has it."""
-    for m in run.record["metrics"]:
-        if (m["truth"], m["view"], m["column"], m["key"]) == (table.task.truth, table.view, row.column, TAU):
-            if m.get("value") is None:
-                return f"τ undefined: {m.get('undefined')}"
-            text = f"τ = {number(m['value'])}"
-            return text if m.get("low") is None else f"{text} [{number(m['low'])}, {number(m['high'])}]"
-    return "τ not in the record"
+    entry = one.find(table.view, row.column, TAU)
+    if entry is None:
+        return "τ not in the record"
+    if entry.value is None:
+        return f"τ undefined: {entry.undefined}"
+    text = f"τ = {number(entry.value)}"
+    return text if entry.low is None else f"{text} [{number(entry.low)}, {number(entry.high)}]"
 
 
 def _size(table: Table, row: Row) -> int:

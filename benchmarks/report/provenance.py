@@ -1,55 +1,42 @@
-"""Where the numbers of a page come from, as HTML: ground truths with checksums, runs with hashes and versions."""
+"""Where the numbers of a page come from: ground truths with checksums, runs with hashes and versions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from supertau.benchmarks.report.cells import DASH
-from supertau.benchmarks.report.tasks import seed_of
+from supertau.benchmarks.record import EnvironmentInfo, Record
+from supertau.benchmarks.report.numbers import DASH
+from supertau.benchmarks.report.table import Table
 
-if TYPE_CHECKING:
-    from supertau.benchmarks.record import Run
-
-
-def _flat(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield `name value` of nested entries, missing ones left out."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value)
-        elif value is not None:
-            yield f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+RUN = ("Estimator", "Seed", "Run", "Identity", "Finished", "Environment", "Source")
+"""Heads of the columns of `run_line`."""
 
 
-def provenance(runs: Sequence[Run]) -> str:
-    """Return truth tables with checksums, and every run with its hashes, versions and times."""
-    truths: dict[str, Mapping[str, Any]] = {}
-    for run in runs:
-        truths.update(run.record.get("truths") or {})
-    lines = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape('; '.join(_flat(p)))}</dd>" for name, p in sorted(truths.items())
-    )
-    rows = []
-    for run in runs:
-        r = run.record
-        environment = "; ".join(_flat(r.get("environment") or {}))
-        fields = (
-            r.get("title"),
-            seed_of(r),
-            r["run_id"],
-            r.get("identity"),
-            r.get("finished"),
-            environment,
-            r.get("source"),
-        )
-        rows.append(
-            "<tr>"
-            + "".join(f'<td class="text note">{escape(DASH if f is None or f == "" else str(f))}</td>' for f in fields)
-            + "</tr>"
-        )
-    names = ("Estimator", "Seed", "Run", "Identity", "Finished", "Environment", "Source")
-    heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in names)
-    return f"""<h3>Ground truth</h3><dl>{lines}</dl>
-<details><summary>Runs ({len(runs)})</summary><div class="scroll"><table><thead><tr>{heads}</tr></thead>
-<tbody>{"".join(rows)}</tbody></table></div></details>"""
+def _text(values: dict[str, object]) -> str:
+    """Return `name value; name value`, missing ones left out."""
+    return "; ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def truths(tables: Sequence[Table]) -> list[tuple[str, str]]:
+    """Return name and description of each ground truth that judged a table."""
+    lines: set[tuple[str, str]] = set()
+    for task in (table.task for table in tables):
+        if task.truth is not None:
+            described = {"space": task.space, **asdict(task.truth), "seeds": ", ".join(task.truth.seeds)}
+            del described["key"]
+            lines.add((task.dataset, _text(described)))
+    return sorted(lines)
+
+
+def run_line(record: Record) -> list[str]:
+    """Return what identifies a run and where it ran."""
+    where = "" if record.environment is None else _environment(record.environment)
+    texts = [record.title, str(record.seed), record.run_id, record.identity, record.finished, where, record.source]
+    return [text or DASH for text in texts]
+
+
+def _environment(environment: EnvironmentInfo) -> str:
+    values = asdict(environment)
+    packages = values.pop("packages")
+    return _text(values | packages)

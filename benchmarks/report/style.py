@@ -1,21 +1,22 @@
-"""The one place that decides how figures look: sizes, fonts, colours, markers, and how a figure is saved."""
+"""How figures look beside the colours of estimators: sizes, fonts, and how a figure is saved."""
 
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from supertau.benchmarks.files import write_atomically
+from supertau.benchmarks.report.looks import BLUE, VERMILION
 
 SINGLE = 3.3
 """Width of one column of a two-column paper, inches."""
@@ -75,64 +76,10 @@ RC: dict[Any, Any] = {
     "axes.unicode_minus": True,
 }
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#D0B400", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
-"""Okabe and Ito's colour-blind-safe palette, its yellow darkened so that a line of it shows on white."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-
 GOOD = VERMILION
 """Colour of the truly best architectures."""
 CHOSEN = BLUE
 """Colour of the architectures an estimator puts first."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one estimator is drawn everywhere: colour, marker and line style."""
-
-    color: str
-    marker: str = "o"
-    line: str | tuple[float, tuple[float, ...]] = "-"
-
-
-DASHED = (0.0, (4.0, 1.5))
-CEILING = Look("#333333", "_", (0.0, (5.0, 2.0)))
-FLOOR = Look("#767676", "|", (0.0, (1.0, 1.5)))
-CHANCE = Look("#b3b3b3", "x", "-")
-
-KNOWN: dict[str, Look] = {
-    "spos": Look(BLUE, "o"),
-    "shifting": Look(VERMILION, "s"),
-    "pinas": Look(GREEN, "^"),
-    "naov2": Look(PURPLE, "D"),
-    "close": Look(ORANGE, "P"),
-    "naswot": Look("#5D3A9B", "v", DASHED),
-    "synflow": Look(SKY, "X", DASHED),
-    "snip": Look("#A50F4C", "h", DASHED),
-    "gradnorm": Look(YELLOW, "<", DASHED),
-    "jacobcov": Look("#008B8B", ">", DASHED),
-    "params": Look(FLOOR.color, "s", FLOOR.line),
-    "macs": Look(FLOOR.color, "^", FLOOR.line),
-    "random": Look(FLOOR.color, "x", FLOOR.line),
-}
-OTHERS = ("#7F4F24", "#4A5D23", "#8F2D56", "#2F6690", "#B5651D", "#546A7B", "#6A4C93")
-"""Colours of plugins and score files, none of them used above."""
-
-
-def look(estimator: str, role: str = "estimator") -> Look:
-    """Return the look of an estimator by its registered name and role; the same name always looks the same."""
-    if role in ("ceiling", "chance"):
-        return CEILING if role == "ceiling" else CHANCE
-    plain = "".join(c for c in estimator.lower() if c.isalnum())
-    if plain in KNOWN:
-        return KNOWN[plain]
-    # crc32 and not hash(): a name must keep its colour from one process to the next
-    number = zlib.crc32(estimator.encode())
-    marker = MARKERS[(number // len(OTHERS)) % len(MARKERS)]
-    if role == "baseline":
-        return Look(FLOOR.color, marker, FLOOR.line)
-    return Look(OTHERS[number % len(OTHERS)], marker, "-" if role == "estimator" else DASHED)
 
 
 def plain(text: str, limit: int = 30) -> str:
@@ -185,12 +132,16 @@ def new_figure(width: float = SINGLE, height: float = 2.5) -> tuple[Figure, Axes
     return figure, figure.subplots()
 
 
+# Figure.savefig draws every figure twice, first to lay it out. Both formats come from one layout here, drawn once each.
+
+
 @styled
 def png(figure: Figure, dpi: int = DPI) -> bytes:
     """Return a figure as PNG bytes without date or version, so that the same figure is the same bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    figure.set_layout_engine("none")  # what was laid out stays: the PDF is the same picture, in half the time
+    figure.set_dpi(dpi)
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    figure.set_layout_engine("none")  # what was laid out stays: the PDF is the same picture
     return buffer.getvalue()
 
 
@@ -198,8 +149,9 @@ def png(figure: Figure, dpi: int = DPI) -> bytes:
 def pdf(figure: Figure, dpi: int = 300) -> bytes:
     """Return a figure as PDF bytes without date or version; `dpi` is that of the rasterised parts."""
     buffer = io.BytesIO()
+    figure.set_dpi(dpi)
     nothing = {"CreationDate": None, "Creator": None, "Producer": None}
-    figure.savefig(buffer, format="pdf", dpi=dpi, metadata=nothing)
+    FigureCanvasPdf(figure).print_pdf(buffer, metadata=nothing)
     return buffer.getvalue()
 
 

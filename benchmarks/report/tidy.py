@@ -7,26 +7,17 @@ import io
 from collections.abc import Iterable, Sequence
 
 from supertau.benchmarks.report.cells import finite
-from supertau.benchmarks.report.leaderboard import COSTS, Table
-from supertau.benchmarks.report.tasks import DATA, seed_of
+from supertau.benchmarks.report.table import COSTS, Table
 
-TASK = ("space", "truth", "pool", "images", *DATA, "preset")
+TASK = (
+    "space", "truth", "truth_split", "truth_epochs", "truth_source", "truth_sha256", "pool", "pool_digest", "images",
+    "image_size", "train", "validation", "validation_split", "preset",
+)  # fmt: skip
 ROW = ("estimator", "title", "role", "column", "primary", "group")
 NUMBER = (
-    "view",
-    "metric",
-    "value",
-    "undefined",
-    "n_seeds",
-    "n_runs",
-    "sd",
-    "low",
-    "high",
-    "interval",
-    "chance",
-    "ceiling",
+    "view", "metric", "value", "undefined", "n_seeds", "n_runs", "sd", "low", "high", "interval", "chance", "ceiling",
     "n",
-)
+)  # fmt: skip
 RUN_NUMBER = ("view", "metric", "value", "undefined", "low", "high", "chance", "ceiling", "n")
 
 
@@ -43,8 +34,11 @@ def tidy_runs(tables: Sequence[Table]) -> str:
 
 
 def _task(table: Table) -> list[object]:
-    t = table.task
-    return [t.space, t.truth, t.pool, t.images, *t.data, t.preset]
+    task, images, truth = table.task, table.task.images, table.task.truth
+    of_truth = [truth.split, truth.epochs, truth.source, truth.sha256] if truth else [None] * 4
+    of_pool = [table.pools[0] if table.pools else None, task.pool.digest if task.pool else None]
+    of_images = [images.name, images.size, images.train, images.validation, images.validation_split] if images else []
+    return [task.space, task.dataset, *of_truth, *of_pool, *(of_images or [None] * 5), task.preset]
 
 
 def _summary_lines(table: Table) -> Iterable[list[object]]:
@@ -53,28 +47,13 @@ def _summary_lines(table: Table) -> Iterable[list[object]]:
         for (view, key), c in row.cells.items():
             yield [
                 *_task(table),
-                row.estimator,
-                row.label,
-                row.role,
-                row.column,
-                row.primary,
-                row.group,
+                *(row.estimator, row.label, row.role.value, row.column, row.primary, row.group),
                 " ".join(map(str, row.seeds)),
-                view,
-                key,
-                c.value,
-                c.undefined,
-                len(c.values),
-                c.runs,
-                c.sd,
-                c.low,
-                c.high,
+                *(view, key, c.value, c.undefined, len(c.values), c.runs, c.sd, c.low, c.high),
                 c.interval if c.interval != "none" else "",
-                c.chance,
-                c.ceiling,
-                c.n,
+                *(c.chance, c.ceiling, c.n),
                 verdict,
-                *(row.cost.get(k) for k in COSTS),
+                *(getattr(row.cost, name) for name in COSTS),
                 " ".join(row.devices),
                 "; ".join(row.notes),
             ]
@@ -82,29 +61,15 @@ def _summary_lines(table: Table) -> Iterable[list[object]]:
 
 def _run_lines(table: Table) -> Iterable[list[object]]:
     names = {run_id: row.label for row in table.rows for run_id in row.run_ids}
-    for run in table.runs:
-        r = run.record
-        first = (r.get("columns") or [None])[0]
-        for m in r["metrics"]:
-            if m["truth"] != table.task.truth:
-                continue
+    for one in table.runs:
+        r = one.record
+        for m in one.judgement.metrics:
             yield [
                 *_task(table),
-                r["config"].get("estimator"),
-                names.get(r["run_id"], r.get("title")),
-                r.get("role"),
-                m["column"],
-                m["column"] == first,
-                r.get("group"),
-                r["run_id"],
-                seed_of(r),
-                r.get("identity"),
-                m["view"],
-                m["key"],
-                finite(m.get("value")),
-                m.get("undefined"),
-                *(finite(m.get(k)) for k in ("low", "high", "chance", "ceiling")),
-                m.get("n"),
+                *(r.estimator, names.get(r.run_id, r.title), r.role.value, m.column, m.column == r.primary, r.group),
+                *(r.run_id, r.seed, r.identity),
+                *(m.view, m.key, finite(m.value), m.undefined),
+                *(finite(m.low), finite(m.high), finite(m.chance), finite(m.ceiling), m.n),
             ]
 
 

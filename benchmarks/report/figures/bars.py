@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from supertau.benchmarks.report.cells import number
-from supertau.benchmarks.report.style import CEILING, DOUBLE, FLOOR, INK, QUIET, look, new_figure, plain, styled
+from supertau.benchmarks.record import Role
+from supertau.benchmarks.report.looks import CEILING, FLOOR, look
+from supertau.benchmarks.report.numbers import number
+from supertau.benchmarks.report.style import DOUBLE, INK, QUIET, new_figure, plain, styled
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Bar:
 
     label: str
     estimator: str
-    role: str
+    role: Role
     value: float
     low: float | None
     high: float | None
@@ -41,7 +43,7 @@ def bars(
     figure, axes = new_figure(width, 0.62 + 0.27 * len(rows))
     for place, row in enumerate(rows):
         color = look(row.estimator, row.role).color
-        reference = row.role in ("baseline", "ceiling")
+        reference = row.role.is_reference
         axes.barh(
             place,
             row.value,

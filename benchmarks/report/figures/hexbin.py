@@ -46,7 +46,19 @@ def hexbin(score: Floats, truth: Floats, *, title: str, annotation: str, width: 
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02, aspect=25)
     bar.set_label("architectures")
     bar.outline.set_visible(False)
+    counts = drawn.get_array()
+    assert counts is not None
+    bar.set_ticks(_counts(int(counts.max())))
+    bar.set_ticks([], minor=True)
+    bar.ax.yaxis.set_major_formatter("{x:,.0f}")
     return figure
+
+
+def _counts(most: int) -> list[int]:
+    """Return the counts that the colour bar names: all of them where they are few, else 1, 2, 5, 10, 20 and so on."""
+    if most <= 5:
+        return list(range(1, most + 1))
+    return [step * 10**power for power in range(len(str(most))) for step in (1, 2, 5) if step * 10**power <= most]
 
 
 def _ticks(n: int) -> FixedLocator:

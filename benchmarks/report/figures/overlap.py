@@ -9,19 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from supertau.benchmarks.record import Role
 from supertau.benchmarks.report.figures.training import short_count
-from supertau.benchmarks.report.style import (
-    CEILING,
-    CHANCE,
-    QUIET,
-    SINGLE,
-    headline,
-    legend_below,
-    look,
-    new_figure,
-    plain,
-    styled,
-)
+from supertau.benchmarks.report.looks import CEILING, CHANCE, look
+from supertau.benchmarks.report.style import QUIET, SINGLE, headline, legend_below, new_figure, plain, styled
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +23,7 @@ class OverlapCurve:
 
     label: str
     estimator: str
-    role: str
+    role: Role
     ks: npt.NDArray[np.int64]
     precision: Floats
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from supertau.benchmarks.report.style import CHOSEN, GOOD, GREEN, QUIET, SINGLE, headline, new_figure, plain, styled
+from supertau.benchmarks.report.looks import GREEN
+from supertau.benchmarks.report.style import CHOSEN, GOOD, QUIET, SINGLE, headline, new_figure, plain, styled
 
 Floats = npt.NDArray[np.float64]
 

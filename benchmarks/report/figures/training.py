@@ -10,7 +10,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from supertau.benchmarks.report.style import FLOOR, SINGLE, headline, legend_below, look, new_figure, plain, styled
+from supertau.benchmarks.record import Role
+from supertau.benchmarks.report.looks import FLOOR, look
+from supertau.benchmarks.report.style import SINGLE, headline, legend_below, new_figure, plain, styled
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class TrainingCurve:
 
     label: str
     estimator: str
-    role: str
+    role: Role
     passes: npt.NDArray[np.int64]
     tau: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64] | None = None

@@ -14,12 +14,15 @@ from PIL import Image
 from scipy.stats import kendalltau
 
 from supertau.benchmarks.metrics import overlap_curve
-from supertau.benchmarks.record import load_runs
 from supertau.benchmarks.report import report
 from supertau.benchmarks.report.figures import hexbin, scatter
-from supertau.benchmarks.report.leaderboard import Table, leaderboard
-from supertau.benchmarks.report.plots import Plot, plots, slug
-from supertau.benchmarks.report.style import KNOWN, OTHERS, look, pdf, png, save
+from supertau.benchmarks.report.leaderboard import leaderboard
+from supertau.benchmarks.report.looks import KNOWN, OTHERS, look
+from supertau.benchmarks.report.names import slug
+from supertau.benchmarks.report.plots import Plot, plots
+from supertau.benchmarks.report.style import pdf, png, save
+from supertau.benchmarks.report.table import Table
+from supertau.benchmarks.results import load_runs
 
 if TYPE_CHECKING:
     from tests.benchmarks.report.conftest import Results
@@ -113,6 +116,16 @@ def test_hexbin_holds_every_architecture_with_ties_at_their_mean_rank() -> None:
     assert figure.axes[0].get_xlim() == (1, 100)
 
 
+@pytest.mark.parametrize(("most", "named"), [(3, "1 2 3"), (400, "1 2 5 10 20 50 100 200"), (1500, "500 1,000")])
+def test_hexbin_names_whole_numbers_of_architectures(most: int, named: str) -> None:
+    values = np.repeat([0.0, 1.0], [most, 1])
+    figure = hexbin(values, values, title="t", annotation="a")
+    png(figure)
+    labels = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+    assert " ".join(labels).endswith(named)
+    assert not figure.axes[1].get_yticks(minor=True).size
+
+
 def test_awkward_names_are_drawn_as_they_are(results: Results, table: Table) -> None:
     for plot in plots(table):
         if "my-b-new" in plot.name or plot.kind == "leaderboard":
@@ -155,7 +168,7 @@ def test_looks_are_stable_and_reserved_for_the_named_estimators() -> None:
 
 def test_report_writes_every_figure_and_embeds_it(empty_results: Results, tmp_path: Path) -> None:
     empty_results.add("spos", "SPOS", empty_results.scores(1.0, 0), curve=True)
-    written = report(empty_results.folder, tmp_path / "out")
+    written = report(empty_results.folder, tmp_path / "out").files
     names = {p.name for p in written}
     images = [p for p in written if p.suffix == ".png"]
     assert {"leaderboard.md", "leaderboard.csv", "leaderboard.tex", "leaderboard.html", "runs.csv"} <= names

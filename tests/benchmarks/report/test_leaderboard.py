@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
-from supertau.benchmarks.record import load_runs
-from supertau.benchmarks.report.cells import cell_text, duration, memory, number, quantity, summarise
+from supertau.benchmarks.record import MetricRow, Role
+from supertau.benchmarks.report import Row, Table, leaderboard
+from supertau.benchmarks.report.cells import cell_text, summarise
 from supertau.benchmarks.report.checks import disagreements
-from supertau.benchmarks.report.leaderboard import TAU, Row, Table, leaderboard
+from supertau.benchmarks.report.numbers import duration, memory, number, quantity
+from supertau.benchmarks.report.table import TAU
+from supertau.benchmarks.results import load_runs
 from supertau.search_spaces.errors import UnknownName
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ def only_table(results: Results, **options: Any) -> Table:
     tables = leaderboard(load_runs(results.folder), **options)
     assert len(tables) == 1
     return tables[0]
+
+
+def entry(value: float | None, key: str = TAU, **more: Any) -> MetricRow:
+    common = {"low": None, "high": None, "chance": None, "ceiling": None, "n": 9}
+    return MetricRow("all", "score", key, value, **{**common, **more})
 
 
 def row_of(table: Table, label: str) -> Row:
@@ -48,22 +55,21 @@ def test_a_single_run_keeps_its_pool_interval(results: Results) -> None:
 
 
 def test_two_runs_have_a_deviation_but_no_interval_over_runs() -> None:
-    entries = [{"value": v, "low": v - 0.1, "high": v + 0.1, "n": 9} for v in (0.2, 0.4)]
-    cell = summarise(entries)
+    cell = summarise([entry(v, low=v - 0.1, high=v + 0.1) for v in (0.2, 0.4)])
     assert cell.interval == "pool"
     assert (cell.value, cell.sd, cell.low, cell.high) == pytest.approx((0.3, 0.02**0.5, 0.2, 0.4))
 
 
 def test_copies_of_a_deterministic_run_are_no_interval_of_width_zero() -> None:
-    cell = summarise([{"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}] * 3)
+    cell = summarise([entry(0.5, low=0.4, high=0.6)] * 3)
     assert (cell.interval, cell.low, cell.high) == ("pool", pytest.approx(0.4), pytest.approx(0.6))
 
 
 def test_undefined_says_why_and_counts_no_run_twice() -> None:
-    none = summarise([{"value": None, "undefined": "undefined: constant score", "n": 9}])
+    none = summarise([entry(None, undefined="undefined: constant score")])
     assert cell_text(none) == "undefined: constant score"
     assert cell_text(None) == "undefined: not in the record"
-    nan = summarise([{"value": float("nan"), "n": 9}, {"value": 0.25, "n": 9}])
+    nan = summarise([entry(float("nan")), entry(0.25)])
     assert (nan.value, len(nan.values), nan.runs) == (0.25, 1, 2)
     assert nan.undefined == "no value in the record"
 
@@ -121,10 +127,9 @@ def test_unknown_names_raise_with_what_there_is(results: Results) -> None:
 
 def test_tasks_are_kept_apart_and_a_score_file_joins_every_task_it_fits(results: Results) -> None:
     results.add("spos", "SPOS", results.scores(1.0, 0), images="cifar16", preset="standard")
-    open_parts = dict.fromkeys(("images", "image_size", "train", "validation", "validation_split", "preset"))
-    results.add("mine", "Mine", results.scores(0.7, 0), role="external", **open_parts)
+    results.add("Mine", "Mine", results.scores(0.7, 0), role=Role.EXTERNAL)
     tables = leaderboard(load_runs(results.folder))
-    assert [t.task.images for t in tables] == ["cifar16", "digits"]
+    assert [t.task.images and t.task.images.name for t in tables] == ["cifar16", "digits"]
     assert all(any(r.label == "Mine" for r in t.rows) for t in tables)
     assert [len(r.seeds) for t in tables for r in t.rows if r.label == "SPOS"] == [1, 3]
 
@@ -137,15 +142,9 @@ def test_groups_of_one_title_are_told_apart_by_what_differs(results: Results) ->
 
 
 def test_repeated_runs_of_one_configuration_count_once(results: Results) -> None:
-    source = next((results.folder / "runs").glob("close-s0-*"))
-    record = json.loads((source / "record.json").read_text())
-    copy = source.with_name("close-again")
-    copy.mkdir()
-    for file in source.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
-    (copy / "record.json").write_text(
-        json.dumps({**record, "run_id": "close-again", "finished": "2026-01-01T00:00:00"})
-    )
+    source = results.folder / "runs" / results.id_of("close-s0")
+    shutil.copytree(source, source.with_name("close-again"))
+    results.change("close-again", run_id="close-again", finished="2026-01-01T00:00:00+00:00")
     table = only_table(results)
     assert row_of(table, "CLOSENet").seeds == (0, 1, 2)
     assert "close-again" in row_of(table, "CLOSENet").run_ids
@@ -160,10 +159,7 @@ def test_caption_names_truth_split_seeds_n_pool_and_view(results: Results) -> No
 
 def test_a_record_that_disagrees_with_its_scores_is_reported(results: Results) -> None:
     assert disagreements(only_table(results)) == []
-    path = next((results.folder / "runs").glob("params-*")) / "record.json"
-    record = json.loads(path.read_text())
-    record["metrics"][0]["value"] = 0.999
-    path.write_text(json.dumps(record))
+    results.set_tau(results.id_of("params"), 0.999)
     (found,) = disagreements(only_table(results))
     assert "the record says τ 0.999" in found
 
@@ -182,40 +178,22 @@ def test_numbers_for_reading() -> None:
     assert [memory(v) for v in (100, 3 * 2**20)] == ["100 B", "3 MiB"]
 
 
-def test_another_truth_is_judged_on_demand_from_stored_scores(empty_results: Results) -> None:
-    score, other = empty_results.scores(0.4, 0), 50 + empty_results.quality**3
-    run_id = empty_results.add("close", "CLOSENet", score)
-    empty_results.fail("spos", "SPOS")
-    path = empty_results.folder / "runs" / run_id / "truth.parquet"
-    pd.read_parquet(path).assign(**{"cifar100:777": other}).to_parquet(path)
-    table = only_table(empty_results, truth="cifar100")
-    assert table.task.truth == "cifar100"
-    cell = row_of(table, "CLOSENet").cells["all", TAU]
-    assert cell.value == pytest.approx(stats.kendalltau(score, other).statistic)
-    assert cell.interval == "pool"
-    assert len(table.failures) == 1
-    assert disagreements(table) == []
-
-
 def test_a_noise_ceiling_that_was_run_is_the_ceiling_row(results: Results) -> None:
-    run_id = results.add("oracle_noise", "One training seed", results.trials[:, 0], role="ceiling")
-    path = results.folder / "runs" / run_id / "record.json"
-    record = json.loads(path.read_text())
-    record["judged"] = {"left_out_trial": "777"}
+    scores = results.trials[:, 0]
+    run_id = results.add("oracle_noise", "One training seed", scores, role=Role.CEILING, left_out="777")
     others = np.nanmean(results.trials[:, 1:], axis=1)
-    tau = float(stats.kendalltau(results.trials[:, 0], others).statistic)
-    record["metrics"][0]["value"] = tau
-    path.write_text(json.dumps(record))
+    tau = float(stats.kendalltau(scores, others).statistic)
+    results.set_tau(run_id, tau)
     table = only_table(results)
     assert table.ceiling == pytest.approx(tau)
-    assert [r.label for r in table.rows if r.role == "ceiling"] == ["One training seed"]
+    assert [r.label for r in table.rows if r.role is Role.CEILING] == ["One training seed"]
     assert disagreements(table) == []
 
 
 def test_interval_over_runs_stays_inside_what_is_possible() -> None:
-    cell = summarise([{"key": "local_tau_at_10:best10", "value": v} for v in (-0.6, 0.9, 0.8)])
+    cell = summarise([entry(v, "local_tau_at_10:best10") for v in (-0.6, 0.9, 0.8)])
     assert cell.interval == "runs"
     assert (cell.low, cell.high) == (-1.0, 1.0)
-    hits = summarise([{"key": "hits_at_10:best10", "value": v} for v in (9.0, 10.0, 9.9)])
+    hits = summarise([entry(v, "hits_at_10:best10") for v in (9.0, 10.0, 9.9)])
     assert hits.high == 10.0
     assert 0 < hits.low < 9.63

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from supertau.benchmarks.record import Role
 from supertau.benchmarks.report import report
 from supertau.benchmarks.report.latex import escape as escape_latex
 from supertau.search_spaces.errors import SupertauError
@@ -148,6 +149,22 @@ def test_page_parses_escapes_and_loads_nothing(results: Results, out: Path) -> N
     assert "@media print" in source
 
 
+def test_page_runs_nothing_that_a_record_says(empty_results: Results, tmp_path: Path) -> None:
+    hostile = """'"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"""
+    for title in (hostile, "other"):
+        run_id = empty_results.add(title, title, empty_results.scores(0.4, 0), role=Role.EXTERNAL)
+        empty_results.change(run_id, source=hostile)
+    empty_results.fail("close", hostile)
+    report(empty_results.folder, tmp_path / "out")
+    page = Page((tmp_path / "out" / "leaderboard.html").read_text())
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("script") == 1
+    assert tags.count("img") == len(list((tmp_path / "out" / "figures").glob("*.png")))
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert hostile in " ".join(page.text)
+    assert hostile in [attributes.get("title") for tag, attributes in page.tags if tag == "td"]
+
+
 def test_page_table_is_sortable_by_value_and_keyboard(results: Results, out: Path) -> None:
     page = Page((out / "leaderboard.html").read_text())
     heads = [a for t, a in page.tags if t == "th" and "aria-sort" in a]
@@ -167,7 +184,8 @@ def test_page_table_is_sortable_by_value_and_keyboard(results: Results, out: Pat
 
 def test_same_runs_give_the_same_bytes(results: Results, out: Path, tmp_path: Path) -> None:
     again = report(results.folder, tmp_path / "again", figures=False)
-    for path in again:
+    assert len(again.files) == 5
+    for path in again.files:
         assert path.read_bytes() == (out / path.name).read_bytes()
     assert not list(out.glob(".*"))
 

@@ -1,4 +1,4 @@
-"""Presets: how big a run is, from seconds to a GPU. Each value can be overridden on the command line."""
+"""Presets: how large a run is, from seconds on a CPU to hours on a GPU. Options of a run override single values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from supertau.search_spaces.errors import unknown
 class Preset:
     """Size of a run.
 
-    image_size: side in pixels. train, validation: images taken from the official training split (None: all that the
+    image_size: side in pixels. train, validation: images taken from the official training split (None: what the
     other leaves, or half each). channels, cells: the supernet's C and N (None: those of the benchmark). passes:
-    training images run forward and backward. pool: what is ranked. curve_points, curve_pool: how often along training
-    a seeded part of the pool is scored, and how large that part is.
+    training images run forward and backward. pool: what is ranked. curve_points, curve_pool: how often during training
+    a part of the pool is scored, and how large that part is.
     """
 
     name: str

@@ -270,24 +270,24 @@ class Record:
         Raises DataError for what is no record, and for one of a later schema.
         """
         try:
-            held = json.loads(text)
-            version = held["schema_version"]
+            values = json.loads(text)
+            version = values["schema_version"]
             if not isinstance(version, int) or version < 1:
                 raise ValueError(f"schema_version is {version!r}")
             if version > SCHEMA_VERSION:
                 raise DataError(
                     f"'{where}' has schema version {version}, this supertau reads up to {SCHEMA_VERSION}: upgrade it."
                 )
-            while held["schema_version"] < SCHEMA_VERSION:
-                held = UPGRADES[held["schema_version"]](held)
-            return _record(held)
+            while values["schema_version"] < SCHEMA_VERSION:
+                values = UPGRADES[values["schema_version"]](values)
+            return _record(values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"'{where}' is not a record ({error!r}). Remove its folder and run again.") from error
 
 
-def _record(held: dict[str, Any]) -> Record:
+def _record(plain: dict[str, Any]) -> Record:
     """Return the record of a dictionary of the present schema."""
-    values = {name: value for name, value in held.items() if name != "schema_version"}
+    values = {name: value for name, value in plain.items() if name != "schema_version"}
     return Record(
         **{
             **values,
@@ -304,10 +304,10 @@ def _record(held: dict[str, Any]) -> Record:
     )
 
 
-def _judgement(held: dict[str, Any]) -> Judgement:
-    truth = TruthInfo(**{**held["truth"], "seeds": tuple(held["truth"]["seeds"])})
-    metrics = tuple(MetricRow(**row) for row in held["metrics"])
-    return Judgement(truth, metrics, held["left_out"], held["truth_path"])
+def _judgement(plain: dict[str, Any]) -> Judgement:
+    truth = TruthInfo(**{**plain["truth"], "seeds": tuple(plain["truth"]["seeds"])})
+    metrics = tuple(MetricRow(**row) for row in plain["metrics"])
+    return Judgement(truth, metrics, plain["left_out"], plain["truth_path"])
 
 
 def _from_version_1(old: dict[str, Any]) -> dict[str, Any]:

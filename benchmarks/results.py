@@ -10,10 +10,11 @@ curve.parquet   passes, architecture, score columns; where training was watched
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,13 @@ class Runs(Sequence[Run]):
     def __len__(self) -> int:
         return len(self._runs)
 
-    def __getitem__(self, place):  # type: ignore[no-untyped-def] # noqa: ANN - as tuple's: a Run, or Runs for a slice
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Runs: ...
+
+    def __getitem__(self, place: int | slice) -> Run | Runs:
         return Runs(self._runs[place]) if isinstance(place, slice) else self._runs[place]
 
     @property
@@ -130,7 +137,7 @@ class Runs(Sequence[Run]):
         return joined[[*first, *(c for c in joined.columns if c not in first)]]
 
     def summary(self, key: str = "kendall_tau", view: str = "all") -> pd.DataFrame:
-        """Return one line per run: estimator, seed, status, truth, one metric of the primary score with its interval."""
+        """Return one line per run: estimator, seed, status, truth, and a metric of the primary score with interval."""
         lines = []
         for run in self:
             record = run.record

@@ -7,107 +7,81 @@
     SRT          once, optimiser and schedule start anew
     score        the path with the blocks that the gate picks
 
-The method is told from the authors' released code (aw_nas) and slides, not from the body of the paper. That code has
-defects that change its results: `mode="reference"` keeps them, `mode="fixed"`, the default, is ours and has not been
-measured against the published numbers.
+This follows the authors' released code (aw_nas) and slides, not the body of the paper. The code has defects that change
+its results: `mode="reference"` reproduces them, `mode="fixed"`, the default, is our repair and has not been compared
+with the published numbers.
 
     reference: gate and network share one SGD with weight decay. While there is one block the gate's gradient is zero,
-    not absent, so it decays to nothing before it is first used; and at each activation its last layer becomes new
-    parameters that the optimiser does not hold until SRT builds another.
+    not absent, so the gate decays to nothing before it is first used; and at each activation its last layer becomes new
+    parameters that the optimiser does not know until SRT builds another one.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch.nn import functional
 
 from supertau.estimators.components.gate import GATE, Join, Pick, RandomGate, TableGate
+from supertau.estimators.components.gate_watch import GateWatch
+from supertau.estimators.components.plateau import Plateau
 from supertau.estimators.one_shot import NDS_RECIPE, SCORING_SETTINGS, OneShot, OneShotConfig, one_shot_presets
 from supertau.estimators.problem import Problem
-from supertau.estimators.training.generators import (
-    numpy_state,
-    numpy_stream,
-    seeded_weights,
-    set_numpy_state,
-    torch_stream,
-)
+from supertau.estimators.settings import Count, CountOrZero, Positive, ShareBelowOne
+from supertau.estimators.training.generators import numpy_stream, seeded_weights, torch_stream
 from supertau.estimators.training.loop import TrainingLoop
 from supertau.estimators.training.sampling import PathSampler, Sampling
-from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.glow import WIT, CLOSENet, Gate, SeededDropout
-from supertau.search_spaces.space import Architecture
 
 Mode = Literal["fixed", "reference"]
 GateKind = Literal["learned", "random"]
 Schedule = Literal["auto", "cosine", "plateau"]
-
-PROBES = 200
-"""Architectures whose assignment `diagnostics` describes."""
-COLLAPSE_SHARE, COLLAPSE_EPOCHS = 0.99, 5
-"""One block serves more than this share of all edges for so many epochs: the gate has collapsed."""
 
 
 @dataclass(frozen=True)
 class CLOSEConfig(OneShotConfig):
     """Settings of CLOSE; "code" is the authors' configuration for NAS-Bench-201."""
 
-    batch_size: int = 256  # code; its vanilla supernet: 512
+    batch_size: Count = 256  # code; its vanilla supernet: 512
     learning_rate: float = 0.05  # code
     nesterov: bool = False  # code
     final_learning_rate: float = 0.001  # ours, as the other estimators: the code has no cosine
     sampling: Sampling = "unique-live"  # code
-    dropout: float = 0.1  # code; before the classifier
+    dropout: ShareBelowOne = 0.1  # code; before the classifier
     mode: Mode = "fixed"  # ours; see the top of this file
     activations: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6)  # code `cl-246`: epochs 1, 201, 401, 601 of 1000
-    fixed_blocks: int = 0  # slides' ablation: 2 to 5 blocks from the first step on; 0: the curriculum
+    fixed_blocks: CountOrZero = 0  # slides' ablation: 2 to 5 blocks from the first step on; 0: the curriculum
     wit: WIT = "add"  # code; slides: copy
     srt: bool = True  # code and slides; fixed_blocks with or without: UNVERIFIED
-    srt_at: float = 0.4  # code: epoch 401 of 1000
+    srt_at: ShareBelowOne = 0.4  # code: epoch 401 of 1000
     gate: GateKind = "learned"  # a table in a space without cells, as in the code; random: the ablation without GATE
     assignment: Literal["auto", "argmax", "sample"] = "auto"  # slides: argmax (fixed); code: sample (reference)
     schedule: Schedule = "auto"  # code: plateau (reference); it never falls in a short run, hence cosine (fixed)
     plateau_factor: float = 0.5  # code
     plateau_patience: int = 30  # code; in epochs
-    gate_learning_rate: float = 0.001  # ours: Adam of mode fixed; in a toy SGD did not learn the gate
-    temperature: float = 5.0  # code; constant
+    gate_learning_rate: Positive = 0.001  # ours: Adam of mode fixed; in a toy SGD did not learn the gate
+    temperature: Positive = 5.0  # code; constant
     gate_operation: int = 48  # code; width of an operation's embedding
     gate_node: int = 48  # code; width of a node's initial state
     gate_hidden: int = 96  # code; width of a node's state when it enters the first flow layer
     gate_flow: tuple[int, ...] = (128,) * 5  # code; widths of the flow layers
     gate_mlp: tuple[int, ...] = (200,) * 3  # code; hidden widths of the map from an edge's two nodes to logits
-    gate_dropout: float = 0.1  # code; in that map
+    gate_dropout: ShareBelowOne = 0.1  # code; in that map
     gate_join: Join = "sum"  # code; mean over the two input slots of a node of NAS-Bench-301
     gate_learned_nodes: bool = False  # code; on NAS-Bench-301 intermediate nodes start from a learned vector
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("mode", get_args(Mode)),
-            ("wit", get_args(WIT)),
-            ("gate", get_args(GateKind)),
-            ("schedule", get_args(Schedule)),
-            ("gate_join", get_args(Join)),
-            ("assignment", ("auto", *get_args(Pick))),
-        ):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, getattr(self, name), allowed)
+        super().__post_init__()
         starts = self.activations
         if not starts or starts[0] != 0 or list(starts) != sorted(starts) or starts[-1] >= 1:
             raise SupertauError(
                 "activations are the fractions of the run at which blocks become active: expected rising numbers from "
                 f"0 to below 1, the first one 0, got {starts}."
             )
-        if self.fixed_blocks < 0:
-            raise SupertauError(f"fixed_blocks must be 0 (curriculum) or a number of blocks, got {self.fixed_blocks}.")
-        for name in ("srt_at", "dropout", "gate_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SupertauError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}.")
-        for name in ("temperature", "gate_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise SupertauError(f"{name} must be positive, got {getattr(self, name)}.")
         if not self.gate_flow:
             raise SupertauError("gate_flow needs at least one width: without a flow layer no edge enters the gate.")
 
@@ -127,36 +101,6 @@ class CLOSEConfig(OneShotConfig):
     def on_plateau(self) -> bool:
         """Whether the learning rate waits for the loss to stop falling; otherwise it follows a cosine."""
         return self.schedule == "plateau" or (self.schedule == "auto" and self.mode == "reference")
-
-
-class Plateau:
-    """A learning rate that is lowered when the loss has not fallen for more than `patience` epochs.
-
-    As torch's ReduceLROnPlateau with its defaults: what counts is a fall by more than 1e-4 of the best loss.
-    """
-
-    def __init__(self, rate: float, factor: float, patience: int) -> None:
-        self.rate, self.factor, self.patience = rate, factor, patience
-        self.best, self.bad = math.inf, 0
-
-    def step(self, loss: float) -> None:
-        """Hear the mean loss of an epoch."""
-        if loss < self.best * (1 - 1e-4):
-            self.best, self.bad = loss, 0
-        else:
-            self.bad += 1
-        if self.bad > self.patience:
-            if self.rate * (1 - self.factor) > 1e-8:
-                self.rate *= self.factor
-            self.bad = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what changes."""
-        return {"rate": self.rate, "best": self.best, "bad": self.bad}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.rate, self.best, self.bad = state["rate"], state["best"], state["bad"]
 
 
 SAME_AS_SPOS = {
@@ -185,7 +129,7 @@ class CLOSE(OneShot):
     )
     space_settings: ClassVar[dict[str, dict[str, Any]]] = {
         "nasbench301": {
-            # code `cl-2468`; that it is the headline's is an inference: the slides ablate up to 5 blocks
+            # code `cl-2468`; that the published result used it is our inference: the slides ablate up to 5 blocks
             "activations": (0.0, 0.2, 0.4, 0.6, 0.8),
             "sampling": "space",  # code
             "gate_operation": 32, "gate_node": 32, "gate_hidden": 32, "gate_flow": (64,) * 4,  # code
@@ -200,6 +144,9 @@ class CLOSE(OneShot):
         "nds-resnextb": {"sampling": "space"},  # ours: classes cannot be listed
         "nds-vanilla": {"sampling": "space"},  # ours
     }  # fmt: skip
+    state: ClassVar[tuple[str, ...]] = (
+        *OneShot.state, "sampler", "noise", "activated_at", "restarted_at", "plateau", "epoch_loss", "watch",
+    )  # fmt: skip
     config: CLOSEConfig
     supernet: CLOSENet
 
@@ -219,7 +166,7 @@ class CLOSE(OneShot):
             ).to(problem.device)
 
     def _splits_at_first(self, problem: Problem) -> bool:
-        """Whether blocks that are active from the start inherit too: in the code they do on a chain."""
+        """Whether blocks that are active from the start inherit too: in the code they do in a space without cells."""
         return self.config.mode == "reference" and problem.space.chain > 0
 
     def make_gate(self, problem: Problem) -> Gate:
@@ -268,37 +215,30 @@ class CLOSE(OneShot):
         self.activated_at = [0] * self.supernet.level
         self.restarted_at: int | None = None
         self.epoch_loss = torch.zeros((), device=problem.device)
-        self.epoch_usage = [0] * len(c.starts)
-        self.epochs_collapsed = 0
-        self.collapsed_at: int | None = None
-        rng = numpy_stream(problem.seed, "probe")
-        self._probes = [problem.space.sample(rng) for _ in range(PROBES)]
-        self._gate_norm = self._norm_of_gate()
+        self.watch = GateWatch(self.supernet, problem.space, len(c.starts), problem.seed)
 
     # --- a step -----------------------------------------------------------------------------------------------------
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """One drawn path, its edges mixed over the active blocks, one mini-batch, cross-entropy."""
+        """Return the cross-entropy of one path on one mini-batch, its edges mixed over the active blocks."""
         architecture = self.sampler()
         logits = self.supernet(self.inputs(images), architecture)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         self.epoch_loss = self.epoch_loss + self.problem.processes.mean(loss)
-        if self.supernet.level > 1 and self.supernet.picks is not None:
-            for block, exists in zip(self.supernet.picks, self._existing(architecture), strict=True):
-                self.epoch_usage[block] += exists
+        self.watch.count(architecture)
         return loss
 
     def learning_rate(self, step: int, total: int) -> float:
-        """Return the learning rate of a step; after SRT the schedule begins again, over what is left of the run."""
+        """Return the learning rate of a step; after SRT the schedule starts anew over the rest of the run."""
         if self.config.on_plateau:
             return self.plateau.rate
-        past = self.restarted_at or 0
-        return self.loop.optimisation.rate(step - past, total - past)
+        start = self.restarted_at or 0
+        return self.loop.optimisation.rate(step - start, total - start)
 
     # --- the curriculum ---------------------------------------------------------------------------------------------
     def before_step(self, step: int, total: int) -> None:
         """Do what is due at the start of a step, in the order of the code: blocks, restart, schedule.
 
-        What has been done is part of the state, so that a run taken up does not do it again.
+        What has been done is part of the state, so that a resumed run does not do it again.
         """
         while self.supernet.level < len(self.config.starts):
             if step < self.due(self.config.starts[self.supernet.level], total):
@@ -310,15 +250,15 @@ class CLOSE(OneShot):
             self.end_epoch(step)
 
     def due(self, fraction: float, total: int) -> int:
-        """Return the step at whose start something happens: at a fraction of the run, in mode reference of its epochs.
+        """Return the step at whose start something happens: at a fraction of the run; in mode reference, of its epochs.
 
-        An epoch is as many batches as the training images fill; the last one may be incomplete.
+        An epoch has as many batches as the training images fill; the last one may be incomplete.
         """
         unit = 1 if self.config.mode == "fixed" else self.epoch
         return math.floor(fraction * math.ceil(total / unit) + 1e-9) * unit
 
     def activate(self, step: int) -> None:
-        """Make the next block active (WIT)."""
+        """Activate the next block, which inherits from the one before (WIT)."""
         self.supernet.activate(self.config.wit)
         self.activated_at.append(step)
         if self.config.mode == "reference" and isinstance(self.supernet.gate, GATE):
@@ -326,7 +266,7 @@ class CLOSE(OneShot):
         self._check_optimisers()
 
     def restart(self, step: int) -> None:
-        """Begin again with optimiser and schedule (SRT)."""
+        """Start optimiser and schedule anew (SRT)."""
         if self.config.mode == "reference":
             (group,) = self.loop.optimiser.param_groups
             group["params"] = list(self.supernet.parameters())
@@ -336,20 +276,16 @@ class CLOSE(OneShot):
         self._check_optimisers()
 
     def end_epoch(self, step: int) -> None:
-        """Tell the schedule the mean loss of the epoch that ended, and watch the gate."""
+        """Adapt the schedule to the mean loss of the epoch that ended, and watch the gate."""
         if self.config.on_plateau:
             self.plateau.step(self.epoch_loss.item() / self.epoch)
         self.epoch_loss = torch.zeros_like(self.epoch_loss)
-        collapsed = max(self.epoch_usage) > COLLAPSE_SHARE * sum(self.epoch_usage)
-        self.epochs_collapsed = self.epochs_collapsed + 1 if collapsed else 0
-        if self.epochs_collapsed >= COLLAPSE_EPOCHS and self.collapsed_at is None:
-            self.collapsed_at = step
-        self.epoch_usage = [0] * len(self.epoch_usage)
+        self.watch.end_epoch(step)
 
     def outside_optimisers(self) -> list[str]:
         """Return the names of parameters that no optimiser updates."""
-        held = {id(p) for p in self.loop.parameters}
-        return [name for name, p in self.supernet.named_parameters() if id(p) not in held]
+        updated = {id(p) for p in self.loop.parameters}
+        return [name for name, p in self.supernet.named_parameters() if id(p) not in updated]
 
     def _check_optimisers(self) -> None:
         if self.config.mode == "fixed":
@@ -361,48 +297,22 @@ class CLOSE(OneShot):
 
     # --- state and figures ------------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "sampler": numpy_state(self.sampler.rng),
-            "noise": self.noise.get_state(),
-            "level": self.supernet.level,
-            "activated_at": list(self.activated_at),
-            "restarted_at": self.restarted_at,
-            "output_replaced": bool(self.outside_optimisers()),
-            "plateau": self.plateau.state_dict(),
-            "epoch_loss": self.epoch_loss,
-            "epoch_usage": list(self.epoch_usage),
-            "epochs_collapsed": self.epochs_collapsed,
-            "collapsed_at": self.collapsed_at,
-        }
+        own = {"level": self.supernet.level, "output_replaced": bool(self.outside_optimisers())}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["output_replaced"]:
             assert isinstance(self.supernet.gate, GATE)
             self.supernet.gate.replace_output()
         super().load_state_dict(state)
-        set_numpy_state(self.sampler.rng, state["sampler"])
-        self.noise.set_state(state["noise"].cpu())
         self.supernet.set_level(state["level"])
-        self.activated_at, self.restarted_at = list(state["activated_at"]), state["restarted_at"]
-        self.plateau.load_state_dict(state["plateau"])
-        self.epoch_loss = state["epoch_loss"].to(self.problem.device)
-        self.epoch_usage = list(state["epoch_usage"])
-        self.epochs_collapsed, self.collapsed_at = state["epochs_collapsed"], state["collapsed_at"]
 
     def diagnostics(self) -> dict[str, Any]:
-        """Return the curriculum as it went, and the assignment of PROBES random architectures.
+        """Return the course of the curriculum, and what `GateWatch` says about the gate.
 
         mean_active_blocks: forward passes per edge and step; only one per image counts as a pass of the budget.
-        usage: share of each active block per edge, over the architectures in which the edge has an operation.
-        entropy: of those shares, in nats. gate_norm_ratio: present over initial length of the gate's parameters.
-        collapsed_at: step at whose start one block had served nearly all edges of COLLAPSE_EPOCHS epochs.
         """
         steps = self.loop.step
-        usage = self._usage()
-        warnings = [] if self.collapsed_at is None else ["in training one block came to serve nearly all edges"]
-        if self.supernet.level > 1 and max(map(min, zip(*usage, strict=True))) > COLLAPSE_SHARE:
-            warnings.append("one block serves nearly all edges when scored")
         reference = self.config.mode == "reference" and self.config.gate == "learned"
         return {
             **super().diagnostics(),
@@ -411,29 +321,7 @@ class CLOSE(OneShot):
             "activated_at": list(self.activated_at),
             "restarted_at": self.restarted_at,
             "mean_active_blocks": sum(steps - at for at in self.activated_at) / steps if steps else 0.0,
-            "usage": usage,
-            "entropy": [-sum(share * math.log(share) for share in shares if share) for shares in usage],
-            "gate_norm_ratio": self._norm_of_gate() / self._gate_norm if self._gate_norm else None,
-            "collapsed_at": self.collapsed_at,
-            "warnings": warnings,
+            **self.watch.diagnostics(),
             "outside_optimisers": self.outside_optimisers(),
             "defects": ["gate decays before it is used", "gate's last layer leaves the optimiser"] if reference else [],
         }
-
-    def _usage(self) -> list[list[float]]:
-        level = self.supernet.level
-        picks = self.supernet.gate.blocks(self._probes, level)
-        counts = [[0] * level for _ in picks[0]]
-        for architecture, blocks in zip(self._probes, picks, strict=True):
-            for edge, (block, exists) in enumerate(zip(blocks, self._existing(architecture), strict=True)):
-                counts[edge][block] += exists
-        return [[count / max(1, sum(row)) for count in row] for row in counts]
-
-    def _existing(self, architecture: Architecture) -> list[bool]:
-        """Return for each edge whether it has an operation."""
-        space = self.problem.space
-        flow = [option is not None for graph in space.flow(architecture) for *_, option in graph.edges]
-        return flow or [True] * space.chain
-
-    def _norm_of_gate(self) -> float:
-        return math.sqrt(sum(p.detach().double().square().sum().item() for p in self.supernet.gate.parameters()))

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from supertau.estimators.problem import Problem
+from supertau.estimators.state import Stateful
 from supertau.search_spaces.errors import SupertauError, unknown
 from supertau.search_spaces.space import Architecture
 
@@ -46,35 +47,35 @@ class Budget:
 
 
 class Monitor:
-    """What a training loop reports to. This one listens to nothing; the runner's shows progress and saves.
-
-    `after_step` is called when the estimator's state is consistent, so that the runner may call `state_dict` or
-    `score` on it there. It may raise to end the run.
-    """
+    """What a training loop reports to. This one does nothing; the runner's shows progress and saves checkpoints."""
 
     def after_step(
         self, estimator: Estimator, step: int, total: int, loss: torch.Tensor | float, learning_rate: float
     ) -> None:
-        """Hear that `step` of `total` steps are done."""
+        """Act on the report that `step` of `total` steps are done.
+
+        The estimator is between two steps, so `state_dict` and `score` may be called on it. May raise to end the run.
+        """
 
 
-class Estimator(ABC):
+class Estimator(Stateful, ABC):
     """Ranks the architectures of a space without training each of them.
 
-    A subclass is registered by ``@register("name")``, holds a frozen dataclass `Config` whose fields all have
-    defaults, and never imports ground truth. The score of an architecture must not depend on which others are scored
-    with it, nor on their order.
+    A subclass is registered by ``@register("name")``, has a frozen dataclass `Config` whose fields all have defaults
+    (see `estimators.settings`), and never imports ground truth. It names in `state` what changes after `start`, and
+    checkpoints follow from that. The score of an architecture must not depend on which others are scored with it, nor
+    on their order.
     """
 
     Config: ClassVar[type]
     columns: ClassVar[tuple[str, ...]] = ("score",)
     """Names of the score columns; the first is the declared primary. Override `score_columns` when they vary."""
     trains: ClassVar[bool] = True
-    """Whether `fit` uses the budget; a free baseline does not."""
+    """Whether `fit` uses the budget; a baseline that costs nothing does not."""
     deterministic: ClassVar[bool] = False
     """Whether the seed makes no difference (parameter count): one run is enough."""
     on_several_devices: ClassVar[bool] = False
-    """Whether `train` computes the same on several processes (see estimators/training/processes.py) as on one, rounding apart."""
+    """Whether several processes (see `estimators.training.processes`) train the same as one, apart from rounding."""
     uses_truth: ClassVar[bool] = False
     """Only the noise ceiling: its Problem carries one ground-truth trial, and it is judged by the others."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -84,7 +85,7 @@ class Estimator(ABC):
     scoring_settings: ClassVar[tuple[str, ...]] = ()
     """Config fields that `train` does not depend on: runs that differ in no other field may share one training."""
     role: ClassVar[str] = "estimator"
-    """How reports treat it: 'estimator', 'baseline' (free), 'zero_cost', or 'ceiling'."""
+    """How reports treat it: 'estimator', 'baseline' (costs nothing), 'zero_cost', or 'ceiling'."""
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""
     """Where the method was published."""
@@ -95,7 +96,10 @@ class Estimator(ABC):
 
     @classmethod
     def configured(cls, preset: str, overrides: dict[str, Any] | None = None, *, space: str = "nasbench201") -> Self:
-        """Return an estimator with the values of a preset and a space and, over them, some set; unknown ones raise."""
+        """Return an estimator with the settings of a preset and a space, some of them overridden.
+
+        Raises UnknownName for a setting that Config does not have.
+        """
         names = [f.name for f in fields(cls.Config)]
         for name in overrides or {}:
             if name not in names:
@@ -124,7 +128,7 @@ class Estimator(ABC):
         self.train(budget, monitor or Monitor())
 
     def restore(self, problem: Problem, state: dict[str, Any]) -> None:
-        """Take up the state that `state_dict` gave, in place of `start`; `train` then goes on from there."""
+        """Start from a state that `state_dict` returned: `train` continues from there, and `score` works."""
         self.start(problem)
         self.load_state_dict(state)
 
@@ -132,11 +136,11 @@ class Estimator(ABC):
         """Build what depends on the problem, seeded by it. Extend this, calling super().start first."""
         self._problem = problem
 
-    def train(self, budget: Budget, monitor: Monitor) -> None:  # noqa: B027 - a free baseline has nothing to train
+    def train(self, budget: Budget, monitor: Monitor) -> None:
         """Train from the present state to the end of the budget, calling monitor.after_step after each step."""
 
     def networks(self) -> tuple[nn.Module, ...]:
-        """Return the networks whose batch norms see mini-batches in training: with several processes, whole ones."""
+        """Return the networks that train on mini-batches: with several processes their batch norms see whole ones."""
         return ()
 
     @abstractmethod
@@ -144,18 +148,11 @@ class Estimator(ABC):
         """Return every score column, each of shape (N,), finite, higher is better."""
 
     def parts(self, architectures: Sequence[Architecture]) -> dict[str, list[bool]]:
-        """Return parts of a pool, by name, that are to be judged on their own: membership of each architecture."""
+        """Return subsets of a pool that reports judge separately, by name: whether each architecture is a member."""
         return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything `load_state_dict` needs: tensors, numbers, strings, dicts and lists only."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Take up a state after `start`."""
 
     def cost(self) -> dict[str, float]:
-        """Return what was spent and held: train_images, score_images, supernet_parameters (counts)."""
+        """Return what was used, as counts: train_images, score_images, supernet_parameters."""
         return {"train_images": 0, "score_images": 0, "supernet_parameters": 0}
 
     def diagnostics(self) -> dict[str, Any]:

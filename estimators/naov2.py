@@ -6,16 +6,16 @@
         each step draws one architecture of the pool, p_a = params(a) / sum of params  (2: proportional to size)
         the pool is small against the steps of a stage                                 (1: adequate updates)
         E <- E + pool; the newest supernet scores all of E
-        an encoder-predictor-decoder (epd.py) learns these scores
+        an encoder-predictor-decoder learns these scores
         pool <- unseen architectures, one gradient step from the top of E, and the top of E
     score: accuracy of the path under the last supernet, under the first one, and the predictor's value
 
-v2 of the paper advertises measure 2 alone: mode `balanced`. The released code inherits weights, and so is no evidence
-for measure 3. Ablation, from the parent method to the full one: mode=nao_v1; with renewal=top (smaller pools, measure
-1); mode=full independent=False (measures 1, 2); mode=full.
+Version 2 of the paper presents measure 2 alone: mode `balanced`. The released code inherits weights, so it is no
+evidence for measure 3. Ablation, from the parent method to the full one: mode=nao_v1; with renewal=top (smaller pools,
+measure 1); mode=full independent=False (measures 1, 2); mode=full.
 
-The scores that the predictor learns are the supernet's, never ground truth. A pass of the budget is an image trained
-on; evaluations inside the loop count as scored images, and the predictor's training only as time.
+The predictor learns the supernet's scores, never ground truth. A pass of the budget is an image trained on;
+evaluations inside the loop count as scored images, and the predictor's training only as time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,37 +32,40 @@ from torch.nn import functional
 
 from supertau.estimators.components import encoder_predictor_decoder as epd
 from supertau.estimators.components.encoder_predictor_decoder import EPD, EPDSettings
+from supertau.estimators.components.size_sampling import (
+    SizeNetwork,
+    SizeSampling,
+    SpaceSampler,
+    proportional,
+    stand_alone_size,
+)
 from supertau.estimators.estimator import Budget, Floats, Monitor
 from supertau.estimators.one_shot import PUBLISHED_RECIPES, OneShot, OneShotConfig, one_shot_presets
 from supertau.estimators.problem import Problem
-from supertau.estimators.training.generators import numpy_state, numpy_stream, set_numpy_state, torch_stream
+from supertau.estimators.settings import Count, CountOrZero, Range, Share
+from supertau.estimators.training.generators import numpy_stream, stage_seed, torch_stream
 from supertau.estimators.training.loop import Optimisation, TrainingLoop
 from supertau.estimators.training.scoring import PathScorer, Scoring
-from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.pool import draw
-from supertau.search_spaces.space import LISTED, Architecture, SearchSpace
+from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.supernet import Supernet
 
 Mode = Literal["full", "balanced", "nao_v1"]
-Sampling = Literal["size", "uniform"]
 Schedule = Literal["restart", "single"]
 Renewal = Literal["top", "worst"]
-SizeNetwork = Literal["benchmark", "supernet"]
 Targets = Literal["rank", "minmax"]
-Size = Callable[[Architecture], int]
 
 ADEQUATE_UPDATES = 35
 """Updates per architecture and stage below which diagnostics warn: the smallest of the released code (35.2). What the
 paper calls adequate is UNVERIFIED."""
-PROBES = 10_000
-"""Draws that stand in for a space that cannot be listed, to find its largest network."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What a mode switches. The fields are explained at NAOV2Config."""
+    """What a mode decides. The fields are explained at NAOV2Config."""
 
-    sampling: Sampling
+    sampling: SizeSampling
     independent: bool
     schedule: Schedule
     renewal: Renewal
@@ -87,47 +89,35 @@ class NAOV2Config(OneShotConfig):
 
     mode: Mode = "full"  # v1's three measures; balanced: v2's, over the whole space; nao_v1: the parent, NAO-V1
     # Which architecture a step draws: in proportion to its stand-alone parameters, or uniformly. None: by the mode
-    sampling: Sampling | None = None
+    sampling: SizeSampling | None = None
     # Fresh weights and SGD per stage (v1 of the paper), or inherited (released code on master). None: by the mode
     independent: bool | None = None
     # The cosine: once per stage (V2's code), or one over all stages (NAO-V1's code). None: by the mode
     schedule: Schedule | None = None
-    # Besides the new ones a pool keeps: the `keep_top` best of all evaluated (V2's dev scripts), or the present pool
-    # but for its worst, so that its size stays (NAO-V1's code). UNVERIFIED in the paper. None: by the mode
+    # What a pool keeps beside the new architectures: the `keep_top` best of all evaluated (V2's dev scripts), or the
+    # present pool without its worst, so that its size stays (NAO-V1's code). UNVERIFIED in the paper. None: by the mode
     renewal: Renewal | None = None
-    rounds: int = 3  # released code: four supernets, three rounds of the controller between them
-    initial_pool: int = 1000  # released code
-    new_architectures: int = 300  # released code, per round
-    keep_top: int = 100  # dev scripts of the released code; its master keeps none (0)
-    seed_architectures: int = 100  # released code: gradient steps start from the 100 best of all evaluated
-    largest_step: int = 50  # released code: give up beyond eta = 50; random unseen architectures fill up (ours)
+    rounds: CountOrZero = 3  # released code: four supernets, three rounds of the controller between them
+    initial_pool: Annotated[int, Range(at_least=2)] = 1000  # released code
+    new_architectures: Count = 300  # released code, per round
+    keep_top: CountOrZero = 100  # dev scripts of the released code; its master keeps none (0)
+    seed_architectures: Count = 100  # released code: gradient steps start from the 100 best of all evaluated
+    largest_step: Count = 50  # released code: stop at eta = 50; random unseen architectures fill the pool (ours)
     # Width at which parameters are counted: that of the ground-truth networks (our choice), or that of the supernet
     # (the code's: stand-alone networks at search width)
     size_network: SizeNetwork = "benchmark"
-    # Images of an evaluation inside the loop; None: scoring_images. Code: dev 5,000; master 500, other ones for each
-    # architecture, a noise of 1.8 points that this file does not offer
+    # Images of an evaluation inside the loop; None: scoring_images. Code: dev 5,000; master 500, different ones for
+    # each architecture, which is a noise of 1.8 points and not offered here
     evaluation_images: int | None = None
-    final_mix: float = 0.0  # ours: share of the last stage's draws from the whole space; the method has none
+    final_mix: Share = 0.0  # ours: share of the last stage's draws from the whole space; the method has none
     targets: Targets = "rank"  # ours: ties and outliers do no harm; the code: minmax (here: of connected ones only)
-    epd_epochs: int = 300  # ours, for time; the code: 1000
-    epd_fresh: bool = True  # ours, as the supernets; False: weights stay over the rounds, Adam is new (the code)
+    epd_epochs: CountOrZero = 300  # ours, for time; the code: 1000
+    epd_fresh: bool = True  # ours, as the supernets; False: weights stay from round to round, Adam is new (the code)
 
     def __post_init__(self) -> None:
-        switches = {"sampling": Sampling, "schedule": Schedule, "renewal": Renewal}
-        for name, known in {"mode": Mode, "size_network": SizeNetwork, "targets": Targets, **switches}.items():
-            value = getattr(self, name)
-            if value not in get_args(known) and not (value is None and name in switches):
-                raise unknown(f"NAO-V2 {name}", str(value), get_args(known))
-        least = {
-            "rounds": 0, "initial_pool": 2, "new_architectures": 1, "keep_top": 0, "seed_architectures": 1,
-            "largest_step": 1, "epd_epochs": 0,
-        }  # fmt: skip
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise SupertauError(f"NAO-V2: {name} must be at least {bound}, got {getattr(self, name)}.")
-        if not 0 <= self.final_mix <= 1:
-            raise SupertauError(f"NAO-V2: final_mix is a share of draws, expected 0 to 1, got {self.final_mix}.")
-        switched = any(getattr(self, name) is not None for name in (*switches, "independent"))
+        super().__post_init__()
+        switches = ("sampling", "independent", "schedule", "renewal")
+        switched = any(getattr(self, name) is not None for name in switches)
         if self.mode == "balanced" and (switched or self.final_mix):
             raise SupertauError(
                 "NAO-V2: mode 'balanced' has one stage over the whole space, always in proportion to size; leave "
@@ -141,7 +131,7 @@ class NAOV2Config(OneShotConfig):
 
     @property
     def measures(self) -> Measures:
-        """What the mode switches, with the fields that are set over it."""
+        """What the mode decides, unless a field overrides it."""
         switches = {name: getattr(self, name) for name in asdict(MEASURES[self.mode])}
         return replace(MEASURES[self.mode], **{name: value for name, value in switches.items() if value is not None})
 
@@ -151,70 +141,9 @@ class NAOV2Config(OneShotConfig):
         return 1 if self.mode == "balanced" else self.rounds + 1
 
 
-# --- sizes and draws ------------------------------------------------------------------------------------------------
-
-
-def stand_alone_size(problem: Problem, network: SizeNetwork) -> Size:
-    """Return the function from an architecture to the parameters of its stand-alone network, cached."""
-    held = problem.network
-    if network == "benchmark":
-        held = replace(problem.space.benchmark, classes=held.classes, image_channels=held.image_channels)
-    return lru_cache(maxsize=LISTED)(lambda architecture: int(problem.space.cost(architecture, held).parameters))
-
-
-def proportional(sizes: Sequence[int]) -> Floats:
-    """Return sizes over their sum: the probability of each member of a pool."""
-    values = np.asarray(sizes, dtype=np.float64)
-    probabilities: Floats = values / values.sum()
-    return probabilities
-
-
-class SpaceSampler:
-    """Draws from the whole space, in proportion to size or uniformly.
-
-    In proportion to size: a uniform draw is accepted with probability size / largest. `largest` is exact where the
-    space has at most LISTED encodings and can list them. Elsewhere it is the largest of PROBES uniform draws, raised
-    whenever a larger network is met; until then networks beyond it are drawn as if they were as large as it.
-    """
-
-    def __init__(self, space: SearchSpace, size: Size, sampling: Sampling, seed: int) -> None:
-        self.space, self.size, self.sampling = space, size, sampling
-        sizes = _all_sizes(space, size)
-        self.exact = sizes is not None
-        if sizes is None:
-            rng = numpy_stream(seed, "probe")
-            sizes = [size(space.sample(rng)) for _ in range(PROBES)]
-        self.largest, self.mean = max(sizes), sum(sizes) / len(sizes)
-
-    def __call__(self, rng: np.random.Generator) -> Architecture:
-        while True:
-            drawn = self.space.sample(rng)
-            if self.sampling == "uniform":
-                return drawn
-            size = self.size(drawn)
-            self.largest = max(self.largest, size)
-            if rng.random() * self.largest < size:
-                return drawn
-
-
-def _all_sizes(space: SearchSpace, size: Size) -> list[int] | None:
-    return [size(architecture) for architecture in space.enumerate()] if space.is_listable else None
-
-
-def stage_seed(seed: int, stage: int) -> int:
-    """Return the seed of a stage; the first has the problem's own.
-
-    Not seed + stage: the second stage of one run would then be the first stage of another seed's.
-    """
-    return int(np.random.SeedSequence(seed, spawn_key=(stage,)).generate_state(1)[0]) if stage else seed
-
-
 def _part_of_cosine(optimisation: Optimisation, before: int, total: int) -> Callable[[int, int], float]:
     """Return the schedule of a stage under one cosine over all `total` steps, of which `before` came earlier."""
     return lambda step, _: optimisation.rate(before + step, total)
-
-
-# --- the method -----------------------------------------------------------------------------------------------------
 
 
 class NAOV2(OneShot):
@@ -228,8 +157,8 @@ class NAOV2(OneShot):
     presets = one_shot_presets(
         quick={
             "learning_rate": 0.1,  # as SPOS
-            # Ours, chosen with truth in hand: .3 of the published pools. Tau on 401 cells, 2 seeds: .56, .45; with
-            # .1 of them .11, .23
+            # Ours, chosen with ground truth: .3 of the published pools. Tau on 401 architectures, 2 seeds: .56, .45;
+            # with .1 of them .11, .23
             "initial_pool": 300, "new_architectures": 90, "keep_top": 30, "seed_architectures": 30,
             "evaluation_images": 128, "epd_epochs": 40,  # for time
         },
@@ -238,6 +167,10 @@ class NAOV2(OneShot):
             "evaluation_images": 32, "epd_epochs": 2,
         },
         **PUBLISHED_RECIPES,
+    )  # fmt: skip
+    state: ClassVar[tuple[str, ...]] = (
+        *OneShot.state, "stage", "pool", "rng", "drawn_parameters", "stages_done", "finished", "evaluated",
+        "accuracies", "evaluations", "images_evaluated", "epd", "first_supernet", "whole_space",
     )  # fmt: skip
     config: NAOV2Config
 
@@ -266,11 +199,11 @@ class NAOV2(OneShot):
         self.stages_done: list[dict[str, Any]] = []
         self.evaluations: list[dict[str, Any]] = []
         self.images_evaluated = 0
-        self.epd_seconds = 0.0  # of this process: a clock has no place in a state
+        self.epd_seconds = 0.0  # of this process only: not part of the state
         self._begin(0, list(draw(problem.space, numpy_stream(problem.seed, "search"), c.initial_pool)))
 
     def _begin(self, stage: int, pool: list[Architecture]) -> None:
-        """Make what a stage trains with: everything anew, seeded by the stage, or weights and momentum inherited."""
+        """Prepare a stage: everything anew, seeded by the stage, or with inherited weights and momentum."""
         problem = replace(self.problem, seed=stage_seed(self.problem.seed, stage))
         independent, momentum = self.config.measures.independent, None
         if stage and independent:
@@ -296,7 +229,7 @@ class NAOV2(OneShot):
     def train(self, budget: Budget, monitor: Monitor) -> None:
         """Train the stages, an equal share of the budget each.
 
-        What happens between two stages depends on the state alone: a run killed there repeats it.
+        What happens between two stages depends on the state alone: a run that was killed there repeats it.
         """
         stages = self.config.stages
         total = self.loop.steps(budget.passes)
@@ -324,14 +257,13 @@ class NAOV2(OneShot):
         return self.pool[self.rng.choice(len(self.pool), p=self.probabilities)]
 
     def objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """One architecture, one mini-batch, cross-entropy."""
+        """Return the cross-entropy of one architecture on one mini-batch."""
         drawn = self.draw()
         self.drawn_parameters += self.size(drawn)
         logits = self.supernet(self.inputs(images), drawn)
         return functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
 
     # --- between two stages -----------------------------------------------------------------------------------------
-
     def _evaluate(self) -> None:
         """E <- E + pool; the present supernet scores all of E, and the predictor learns it."""
         known = set(self.evaluated)
@@ -358,20 +290,22 @@ class NAOV2(OneShot):
         seed = stage_seed(self.problem.seed, self.stage)
         generator, rng = torch_stream(seed, "predictor"), numpy_stream(seed, "predictor")
         if self.epd is None or c.epd_fresh:
-            self.epd = epd.make_epd(space, self._epd_settings(), generator, self.problem.device)
+            self.epd = self._new_epd(generator)
         if c.targets == "rank":
             targets, known = epd.rank_targets(self.accuracies), self.evaluated
-        else:  # architectures at chance level would leave the others a sliver of the sigmoid
+        else:  # with architectures at chance level the others would share a small part of the sigmoid
             rows = [row for row, a in enumerate(self.evaluated) if space.is_connected(a)]
             known = [self.evaluated[row] for row in rows]
             targets = epd.minmax_targets(self.accuracies[rows]) if rows else np.zeros(0)
         return epd.fit(self.epd, space, known, targets, generator=generator, rng=rng)
 
-    def _epd_settings(self) -> EPDSettings:
-        return EPDSettings(tokens_per_step=self.problem.space.tokens_per_step, epochs=self.config.epd_epochs)
+    def _new_epd(self, generator: torch.Generator) -> EPD:
+        space = self.problem.space
+        settings = EPDSettings(tokens_per_step=space.tokens_per_step, epochs=self.config.epd_epochs)
+        return epd.make_epd(space, settings, generator, self.problem.device)
 
     def _next_pool(self) -> list[Architecture]:
-        """Return new architectures, and those that are kept, for the next stage."""
+        """Return the pool of the next stage: new architectures, and those that are kept."""
         c, space = self.config, self.problem.space
         assert self.epd is not None
         best_first = [self.evaluated[row] for row in np.argsort(-self.accuracies, kind="stable")]
@@ -389,16 +323,15 @@ class NAOV2(OneShot):
             present = set(self.pool)
             kept = [a for a in best_first if a in present][: len(self.pool) - c.new_architectures]
         self.evaluations[-1].update(generated=len(new), topped_up=len(random), eta=eta)
-        # Every process trains the predictor, which need not come out the same to the last bit on another device.
+        # Every process trains the predictor, and on another device it may differ in the last bit.
         return self.problem.processes.broadcast([*new, *random, *kept])
 
     # --- scores -----------------------------------------------------------------------------------------------------
-
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         """Return the columns of `score_columns`, each (N,): accuracy in percent, negative cross-entropy, (0, 1).
 
-        During the first stage its supernet stands for both; the predictor is 1/2 for all until it has learned
-        something, and after each stage what it learned last.
+        During the first stage both supernets are the same one. The predictor's value is 1/2 for all architectures until
+        it is trained for the first time, at the end of the first stage.
         """
         self.problem  # noqa: B018 - raises NotFitted
         columns = self._supernet_columns("supernet_final", self.supernet, architectures)
@@ -420,54 +353,21 @@ class NAOV2(OneShot):
         accuracy, neg_loss = self.scorer.score(architectures).values()
         return {name: accuracy, f"{name}_neg_loss": neg_loss}
 
-    # --- state ------------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            **super().state_dict(),
-            "stage": self.stage,
-            "finished": self.finished,
-            "pool": self._packed(self.pool),
-            "evaluated": self._packed(self.evaluated),
-            "accuracies": torch.from_numpy(self.accuracies),
-            "first_supernet": {} if self.first_supernet is None else self.first_supernet.state_dict(),
-            "epd": {} if self.epd is None else self.epd.state_dict(),
-            "rng": numpy_state(self.rng),
-            "largest": 0 if self.whole_space is None else self.whole_space.largest,
-            "drawn_parameters": self.drawn_parameters,
-            "stages_done": self.stages_done,
-            "evaluations": self.evaluations,
-            "images_evaluated": self.images_evaluated,
-        }
-
+    # --- state and figures ------------------------------------------------------------------------------------------
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.stages_done = [dict(figures) for figures in state["stages_done"]]
-        self.evaluations = [dict(figures) for figures in state["evaluations"]]
         if state["stage"]:
             self.first_supernet = self.build(self.problem)
-            self.first_supernet.load_state_dict(state["first_supernet"])
-            self._begin(state["stage"], _unpacked(state["pool"]))
-        if state["epd"]:
-            self.epd = epd.make_epd(self.problem.space, self._epd_settings(), torch.Generator(), self.problem.device)
-            self.epd.load_state_dict(state["epd"])
-        if self.whole_space is not None:
-            self.whole_space.largest = state["largest"]
+            self._begin(state["stage"], state["pool"])
+        if state["epd"] is not None:
+            self.epd = self._new_epd(torch.Generator())
         super().load_state_dict(state)
-        set_numpy_state(self.rng, state["rng"])
-        self.evaluated, self.accuracies = _unpacked(state["evaluated"]), state["accuracies"].cpu().numpy()
-        self.finished, self.drawn_parameters = state["finished"], state["drawn_parameters"]
-        self.images_evaluated = state["images_evaluated"]
-
-    # --- figures ----------------------------------------------------------------------------------------------------
 
     def cost(self) -> dict[str, float]:
-        """Count images over all stages, evaluations inside the loop as scored ones; parameters are one supernet's."""
-        if self._problem is None:
-            return super().cost()
+        """Count images over all stages, evaluations inside the loop as scored; parameters are those of one supernet."""
         return {**super().cost(), "train_images": (self.steps_before + self.loop.step) * self.config.batch_size}
 
     def diagnostics(self) -> dict[str, Any]:
-        """Return figures per stage (U = updates_per_architecture) and per evaluation of E, and what they cost."""
+        """Return figures per stage and per evaluation of E, and what they cost."""
         stages = [*self.stages_done, self._stage_figures()]
         figures: dict[str, Any] = {
             "mode": self.config.mode,
@@ -483,7 +383,7 @@ class NAOV2(OneShot):
         return figures
 
     def _stage_figures(self) -> dict[str, Any]:
-        """Return steps, size of the pool, U, and the mean parameters of what was drawn over the pool's mean."""
+        """Return the steps, the size of the pool, and the mean parameters of the draws over the pool's mean."""
         steps, members = self.loop.step, len(self.pool)
         mean = sum(map(self.size, self.pool)) / members
         if self.config.mode == "balanced" and self.whole_space is not None:
@@ -494,10 +394,3 @@ class NAOV2(OneShot):
             "updates_per_architecture": steps / members,
             "drawn_size_ratio": self.drawn_parameters / (steps * mean) if steps else None,
         }
-
-    def _packed(self, architectures: Sequence[Architecture]) -> torch.Tensor:
-        return torch.tensor(architectures, dtype=torch.int64).reshape(-1, len(self.problem.space.choices))
-
-
-def _unpacked(rows: torch.Tensor) -> list[Architecture]:
-    return [tuple(row) for row in rows.tolist()]

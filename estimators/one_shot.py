@@ -1,12 +1,12 @@
 """What the one-shot estimators have in common: a supernet, one training loop, one scorer.
 
-A method is a subclass that says which loss a mini-batch gives (`objective`) and, where it has several phases, how they
-follow each other (`start`, `train`).
+A method is a subclass that defines the loss of a mini-batch (`objective`) and, where it has several phases, their
+order (`start`, `train`). What changes in training is named in `state`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,20 +15,21 @@ from torch import nn
 
 from supertau.estimators.estimator import Budget, Estimator, Floats, Monitor
 from supertau.estimators.problem import Problem
+from supertau.estimators.settings import Count, Settings
 from supertau.estimators.training.augmentation import augment, normalise
 from supertau.estimators.training.generators import seeded_weights, torch_stream
 from supertau.estimators.training.loop import Optimisation, TrainingLoop
 from supertau.estimators.training.precision import Precision
-from supertau.estimators.training.scoring import PathScorer, Scoring
+from supertau.estimators.training.scoring import BNMode, PathScorer, Scoring
 from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.supernet import Supernet
 
 
 @dataclass(frozen=True)
-class OneShotConfig:
-    """Settings of a supernet's training and of its scoring; a method overrides what its source says otherwise."""
+class OneShotConfig(Settings):
+    """Settings of a supernet's training and scoring; a method overrides the defaults that its source gives."""
 
-    batch_size: int = 64  # NAS-Bench-201's one-shot baselines (AutoDL-Projects, RANDOM-NAS); SPOS: 1024 on ImageNet
+    batch_size: Count = 64  # NAS-Bench-201's one-shot baselines (AutoDL-Projects, RANDOM-NAS); SPOS: 1024 on ImageNet
     learning_rate: float = 0.025  # as above; SPOS: 0.5 at batch 1024
     final_learning_rate: float = 0.001  # as above; SPOS: 0
     momentum: float = 0.9  # both
@@ -38,11 +39,11 @@ class OneShotConfig:
     label_smoothing: float = 0.0  # NAS-Bench-201 trains its ground truth without; SPOS: 0.1
     affine: bool = False  # released code of SPOS: no weight and bias in the supernet's batch norms
     augment: bool = True
-    bn: tuple[str, ...] = ("recalibrated", "batch")  # SPOS recalibrates; batch is what CLOSE's protocol uses
-    scoring_batch: int = 512  # our choice: large enough for batch statistics
+    bn: tuple[BNMode, ...] = ("recalibrated", "batch")  # SPOS recalibrates; batch is what CLOSE's protocol uses
+    scoring_batch: Count = 512  # our choice: large enough for batch statistics
     scoring_images: int | None = None  # the whole held-out split: the authors of SPOS test all of it
     calibration_images: int = 20480  # authors of SPOS: 20,000 images; 40 batches of 512
-    calibration_batch: int = 512
+    calibration_batch: Count = 512
     precision: Precision = "float32"  # ours; half precision is an option for GPUs
 
 
@@ -68,16 +69,15 @@ SCORING_PRESETS: dict[str, dict[str, Any]] = {
 }
 """Values per preset that all one-shot estimators share, so that they are scored alike."""
 
-
 NDS_RECIPE = {"batch_size": 128, "learning_rate": 0.05, "nesterov": False, "weight_decay": 5e-5, "clip": 0.0}
 PUBLISHED_RECIPES: dict[str, dict[str, Any]] = {
     "paper:nasbench301": {"batch_size": 256, "learning_rate": 0.05, "nesterov": False},
     "paper:nds-resnet": NDS_RECIPE,
     "paper:nds-resnexta": {**NDS_RECIPE, "batch_size": 64},
 }
-"""How the usual supernet was trained on other spaces in "Evaluating Efficient Performance Estimators of Neural
-Architectures" (arXiv:2008.03064, released configurations); the schedule there waits for a plateau, here it is the
-cosine."""
+"""How a plain supernet was trained on other spaces in "Evaluating Efficient Performance Estimators of Neural
+Architectures" (arXiv:2008.03064, released configurations). Their schedule waits for a plateau; ours is the cosine.
+"""
 
 
 def one_shot_presets(**own: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -89,6 +89,9 @@ class OneShot(Estimator):
     """Trains one weight-sharing supernet and scores its paths."""
 
     scoring_settings: ClassVar[tuple[str, ...]] = SCORING_SETTINGS
+    state: ClassVar[tuple[str, ...]] = ("supernet", "loop", "augmentation", "scorer")
+    passes_per_image: ClassVar[float] = 1.0
+    """What a step costs per image of its batch, in passes forward and backward (a forward alone is a third)."""
     config: Any
     supernet: Supernet
     loop: TrainingLoop
@@ -114,13 +117,19 @@ class OneShot(Estimator):
         super().start(problem)
         self.supernet = self.build(problem)
         self.augmentation = torch_stream(problem.seed, "augmentation", problem.device)
-        self.loop = TrainingLoop(self.supernet.parameters(), problem, self.objective, self.optimisation())
+        self.loop = TrainingLoop(
+            self.parameters(), problem, self.objective, self.optimisation(), passes_per_image=self.passes_per_image
+        )
         self.scorer = PathScorer(self.supernet, problem, self.scoring())
 
     def build(self, problem: Problem) -> Supernet:
         """Return a supernet with initial weights that the problem's seed decides."""
         with seeded_weights(problem.seed):
             return problem.space.supernet(problem.network, affine=self.config.affine).to(problem.device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Return what the training loop updates."""
+        return self.supernet.parameters()
 
     def networks(self) -> tuple[nn.Module, ...]:
         return (self.supernet,)
@@ -143,20 +152,6 @@ class OneShot(Estimator):
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         self.problem  # noqa: B018 - raises NotFitted
         return self.scorer.score(architectures)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "supernet": self.supernet.state_dict(),
-            "loop": self.loop.state_dict(),
-            "augmentation": self.augmentation.get_state(),
-            "images_scored": self.scorer.images_scored,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.supernet.load_state_dict(state["supernet"])
-        self.loop.load_state_dict(state["loop"])
-        self.augmentation.set_state(state["augmentation"].cpu())
-        self.scorer.images_scored = state["images_scored"]
 
     def cost(self) -> dict[str, float]:
         self.problem  # noqa: B018 - raises NotFitted

@@ -9,6 +9,7 @@ import numpy as np
 
 from supertau.estimators.estimator import Estimator, Floats
 from supertau.estimators.problem import Problem
+from supertau.estimators.settings import Settings
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.space import Architecture
 
@@ -24,12 +25,12 @@ class OracleProblem(Problem):
 
 
 @dataclass(frozen=True)
-class OracleNoiseConfig:
+class OracleNoiseConfig(Settings):
     """Nothing to set: the trial comes with the problem."""
 
 
 class OracleNoise(Estimator):
-    """Ranks by a single stand-alone training: an estimator that imitates training cannot be expected to rank better."""
+    """Ranks by a single stand-alone training: no imitation of training can be expected to rank better."""
 
     Config = OracleNoiseConfig
     trains = False
@@ -45,7 +46,9 @@ class OracleNoise(Estimator):
                 "pass an OracleProblem(..., trial={architecture: accuracy})."
             )
         if not np.isfinite(list(problem.trial.values())).all():
-            raise SupertauError("oracle_noise: the trial holds accuracies that are not finite; leave those cells out.")
+            raise SupertauError(
+                "oracle_noise: the trial has accuracies that are not finite; leave those architectures out."
+            )
         super().start(problem)
 
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:

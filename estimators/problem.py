@@ -25,7 +25,7 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images held in memory.
+    """Images in memory.
 
     images: (N, C, S, S) uint8; labels: (N,) int64 in range(classes); mean, std: per channel, in units of pixel/255;
     augmentation: what is usual for this kind of image when training.
@@ -80,10 +80,10 @@ class Problem:
     """A ranking problem as an estimator sees it.
 
     train: for gradients and for recalibrating batch norms; validation: for scoring only; network: size of the
-    supernet; device: where everything runs; seed: source of every random number of the run; processes: this process among
-    those that train together, each on a device of its own; scoring_memory: what sub-networks that are scored together
-    may take, MB, roughly, one at a time needing what it needs. The default is about what is fastest on a CPU: beyond
-    it memory traffic costs more than sharing saves.
+    supernet; device: where everything runs; seed: source of every random number of the run; processes: this process
+    among those that train together, each on a device of its own; scoring_memory: roughly how many MB the sub-networks
+    that are scored together may use (a single one uses what it needs). The default is about the fastest on a CPU:
+    beyond it, memory traffic costs more than sharing saves.
     """
 
     space: SearchSpace

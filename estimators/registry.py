@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from supertau.estimators.estimator import Estimator
+from typing import TYPE_CHECKING
+
 from supertau.search_spaces.registry import Registry
+
+if TYPE_CHECKING:
+    from supertau.estimators.estimator import Estimator
 
 ESTIMATORS: Registry[type[Estimator]] = Registry(
     kind="estimator",
-    base=Estimator,
+    base="supertau.estimators.estimator:Estimator",  # by name: listing names does not import torch
     group="supertau.estimators",
     builtin={
         "spos": "supertau.estimators.spos:SPOS",

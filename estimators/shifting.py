@@ -1,14 +1,14 @@
 """Supernet Shifting (arXiv:2403.11380): evolution that goes on training the supernet on what it visits.
 
-    stage 1: train a supernet as SPOS does (or take one that is trained)
-    stage 2: evolutionary search; what is visited is also trained on, so that the weights drift towards good cells
-    score:   the shifted weights, frozen, on every architecture alike; errors stored during the search rank nothing
+    stage 1: train a supernet as SPOS does (or load a trained one)
+    stage 2: evolutionary search; what it visits is also trained, so that the weights shift towards good architectures
+    score:   every architecture with the shifted weights, frozen; errors seen during the search rank nothing
 
-The paper's text and the released code differ. `code` (every constant known): a step of SGD after every mini-batch of
-every candidate, which is scored with the weights just adapted to it. `paper` (abstract: losses are accumulated, the
-supernet is updated once per iteration): the gradients of a generation are summed, its candidates scored with the
-weights before the one step. How the paper scales that sum is not known to us; at the same learning rate a sum moves
-the weights as far, to first order, as the code does.
+The paper's text and the released code differ. `code`, of which every constant is known: a step of SGD after every
+mini-batch of every candidate, which is then scored with the weights just adapted to it. `paper` (abstract: losses are
+accumulated, the supernet is updated once per iteration): the gradients of a generation are summed, and its candidates
+scored with the weights before the single step. How the paper scales that sum is not known to us; at the same learning
+rate a sum moves the weights as far as the code does, to first order.
 
 Transfer: a trained supernet, its classifier reset, is warmed up and shifted on another image set.
 """
@@ -16,12 +16,11 @@ Transfer: a trained supernet, its classifier reset, is warmed up and shifted on 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -31,20 +30,22 @@ from supertau.estimators.components.evolution import Evolution, EvolutionConfig
 from supertau.estimators.estimator import Budget, Floats, Monitor
 from supertau.estimators.one_shot import PUBLISHED_RECIPES, one_shot_presets
 from supertau.estimators.problem import Problem
+from supertau.estimators.settings import Count
 from supertau.estimators.spos import SPOS, SPOSConfig
-from supertau.estimators.training.checkpoint import read_checkpoint
+from supertau.estimators.training.checkpoint import load_supernet
 from supertau.estimators.training.generators import numpy_stream, seeded_weights
 from supertau.estimators.training.loop import Optimisation, TrainingLoop
 from supertau.estimators.training.sampling import PathSampler
-from supertau.estimators.training.scoring import PathScorer, Scoring
-from supertau.search_spaces.errors import DataError, SupertauError, unknown
+from supertau.estimators.training.scoring import BNMode, PathScorer, Scoring
+from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.supernet import Supernet
 
 Mode = Literal["code", "paper"]
 Control = Literal["none", "no-update", "uniform", "frozen-set"]
-"""What stands in for shifting, everything else being equal.
+"""What replaces the shifting, everything else being equal.
 
-none: shifting itself. no-update: the search alone. uniform: as many steps on uniformly drawn paths.
+none: nothing, the method itself. no-update: the search alone. uniform: as many steps on uniformly drawn paths.
 frozen-set: as many steps on one random population that never changes.
 """
 
@@ -55,7 +56,7 @@ class ShiftingConfig(SPOSConfig):
 
     mode: Mode = "code"  # every constant of the code is known; of the paper's text only the order of events
     control: Control = "none"
-    steps_per_candidate: int = 20  # code
+    steps_per_candidate: Count = 20  # code
     shift_learning_rate: float = 1e-4  # code, constant
     shift_momentum: float = 0.9  # code; kept from candidate to candidate
     population: int = 50  # SPOS and Shifting code
@@ -64,27 +65,22 @@ class ShiftingConfig(SPOSConfig):
     mutants: int = 25  # code
     crossovers: int = 25  # code
     mutation_probability: float = 0.3  # code: 0.1 of 20 genes; on 6 genes that leaves 61% of parents unchanged
-    fitness_bn: str | None = None  # None: first of `bn`, as everywhere in the suite; code: "inherited" (never reset)
-    score_before: bool = True  # columns of the weights before the shift, for the comparison that the method claims
-    checkpoint: str | None = None  # folder of a finished SPOS run whose supernet takes the place of stage 1
+    fitness_bn: BNMode | None = None  # None: first of `bn`, as everywhere in the suite; code: "inherited" (never reset)
+    score_before: bool = True  # also score with the weights before the shift, for the comparison that the paper makes
+    checkpoint: str | None = None  # folder of a finished SPOS run whose supernet replaces stage 1
     reset_classifier: bool = False  # transfer: only the classifier does not come from the checkpoint
     classifier_scale: float = 10.0  # ours: learning rate of a reset classifier over that of the rest; code: 1
     warmup_epochs: float = 1.0  # ours: of the reset classifier alone, on uniform paths, before the search; code: 0
     warmup_learning_rate: float = 0.025  # ours
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
-            raise unknown("mode", self.mode, get_args(Mode))
-        if self.control not in get_args(Control):
-            raise unknown("control", self.control, get_args(Control))
-        if self.steps_per_candidate < 1:
-            raise SupertauError(f"steps_per_candidate must be at least 1, got {self.steps_per_candidate}.")
+        super().__post_init__()
         if self.reset_classifier and self.checkpoint is None:
             raise SupertauError("reset_classifier transfers a trained supernet: name its run with checkpoint=FOLDER.")
-        self.evolution()
+        self.evolution()  # checks its settings
 
     def evolution(self) -> EvolutionConfig:
-        """Return the settings of the search; shifting needs that good cells are visited again."""
+        """Return the settings of the search; shifting needs good architectures to be visited again."""
         return EvolutionConfig(
             self.population, self.generations, self.parents, self.mutants, self.crossovers,
             self.mutation_probability, allow_repeats=True,
@@ -92,7 +88,7 @@ class ShiftingConfig(SPOSConfig):
 
     @property
     def shift_steps(self) -> int:
-        """Mini-batches of the second stage."""
+        """Number of mini-batches of stage 2."""
         populations = self.generations + 1
         return 0 if self.control == "no-update" else populations * self.population * self.steps_per_candidate
 
@@ -105,7 +101,7 @@ class Shifting(SPOS):
     source = "arXiv:2403.11380"
     scoring_settings: ClassVar[tuple[str, ...]] = ("score_before",)  # the others decide what is trained on
     presets = one_shot_presets(
-        standard={"steps_per_candidate": 2},  # 2,100 of 23,437 steps; literal would be 90 % of them
+        standard={"steps_per_candidate": 2},  # 2,100 of 23,437 steps; the code's 20 would be 90 % of them
         quick={
             "learning_rate": 0.1,  # as SPOS
             "steps_per_candidate": 1,
@@ -127,13 +123,16 @@ class Shifting(SPOS):
         "nds-resnexta": {"mutation_probability": 0.15},
         "nds-resnextb": {"mutation_probability": 0.15},
     }
+    state: ClassVar[tuple[str, ...]] = (
+        *SPOS.state, "warmup", "shift", "evolution", "fitness", "fitnesses", "updates", "unshifted", "before",
+    )  # fmt: skip
     config: ShiftingConfig
 
     def score_columns(self) -> tuple[str, ...]:
         before = tuple(f"before:{name}" for name in self._one_mode().columns()) if self.config.score_before else ()
         return (*super().score_columns(), *before)
 
-    def _one_mode(self, mode: str | None = None) -> Scoring:
+    def _one_mode(self, mode: BNMode | None = None) -> Scoring:
         """Return the scoring in one batch-norm mode, the declared primary when None."""
         return replace(self.scoring(), bn=(mode or self.config.bn[0],))
 
@@ -143,13 +142,18 @@ class Shifting(SPOS):
         c = self.config
         self.origin = ""
         if c.checkpoint is not None:
-            self._inherit(Path(c.checkpoint))
+            keep = not c.reset_classifier
+            self.origin = load_supernet(self.supernet, Path(c.checkpoint), problem.device, classifier=keep)
+        if c.reset_classifier:
+            with seeded_weights(problem.seed):
+                nn.init.normal_(self.supernet.classifier.weight, std=0.01)  # code
+                nn.init.zeros_(self.supernet.classifier.bias)
         classifier = list(self.supernet.classifier.parameters())
         warmup = Optimisation(
             c.batch_size, c.warmup_learning_rate, c.warmup_learning_rate, c.momentum, c.nesterov, 0.0, c.clip,
             precision=c.precision,
         )  # fmt: skip
-        # The backbone runs forward only, and the classifier's share of a pass is nothing beside it.
+        # The backbone runs forward only, and the classifier costs almost nothing.
         self.warmup = TrainingLoop(classifier, problem, self._warm_up, warmup, passes_per_image=1 / 3, purpose="probe")
         rate = c.shift_learning_rate
         shift = Optimisation(
@@ -166,37 +170,14 @@ class Shifting(SPOS):
         self.evolution = Evolution(problem.space, c.evolution(), rng)
         self.uniform = PathSampler(problem.space, c.sampling, rng)
         self.fitness = PathScorer(self.supernet, problem, self._one_mode(c.fitness_bn))
-        self.told: list[float] = []  # fitness of the present population as far as it is known
-        self.updates: Counter[Architecture] = Counter()
+        self.fitnesses: list[float] = []  # of the present population, as far as it has been judged
+        self.updates: Counter[Architecture] = Counter()  # steps of stage 2 on each architecture
+        self.unshifted: Supernet | None = None  # a copy of the supernet before stage 2, and its scorer
         self.before: PathScorer | None = None
-
-    def _inherit(self, path: Path) -> None:
-        """Take up the supernet of a finished run, but for the classifier when that is to be reset."""
-        held = read_checkpoint(path, self.problem.device)["estimator"].get("supernet", {})
-        own = self.supernet.state_dict()
-        head = {name for name in own if name.startswith("classifier.")}
-        wanted = own.keys() - head if self.config.reset_classifier else own.keys()
-        for name in sorted(wanted):
-            shape = tuple(held[name].shape) if name in held else "nothing"
-            if shape != tuple(own[name].shape):
-                hint = " Another number of classes needs reset_classifier=true." if name in head else ""
-                raise DataError(
-                    f"the supernet of '{path}' does not fit: {name} is {shape}, expected {tuple(own[name].shape)}. "
-                    f"Space, channels, cells and affine must be the same.{hint}"
-                )
-        self.supernet.load_state_dict({name: held[name] if name in wanted else own[name] for name in own})
-        if self.config.reset_classifier:
-            with seeded_weights(self.problem.seed):
-                nn.init.normal_(self.supernet.classifier.weight, std=0.01)  # code
-                nn.init.zeros_(self.supernet.classifier.bias)
-        digest = hashlib.sha256()
-        for name in sorted(wanted):
-            digest.update(held[name].cpu().numpy().tobytes())
-        self.origin = digest.hexdigest()
 
     # --- training -----------------------------------------------------------------------------------------------------
     def _phases(self, passes: int) -> tuple[int, int, int]:
-        """Return the steps of stage 1, of the classifier's warm-up and of stage 2; raise when they do not fit."""
+        """Return the steps of stage 1, of the classifier's warm-up and of stage 2; raise if they exceed the budget."""
         c = self.config
         warm = round(c.warmup_epochs * len(self.problem.train) / c.batch_size) if c.reset_classifier else 0
         left = passes - c.shift_steps * c.batch_size - warm * c.batch_size / 3
@@ -214,14 +195,14 @@ class Shifting(SPOS):
         self.supernet.train()
         self.loop.run(self, first, monitor, overall=overall)
         self.warmup.run(self, warm, monitor, before=first, overall=overall)
-        if self.before is None:
-            self._remember()
+        if self.unshifted is None:
+            self._keep_unshifted()
         self.shift.run(self, shift, monitor, before=first + warm, overall=overall)
         self._finish()
 
-    def _remember(self) -> None:
-        frozen = copy.deepcopy(self.supernet)
-        self.before = PathScorer(frozen, self.problem, self._one_mode())
+    def _keep_unshifted(self) -> None:
+        self.unshifted = copy.deepcopy(self.supernet)
+        self.before = PathScorer(self.unshifted, self.problem, self._one_mode())
 
     def _warm_up(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Train the reset classifier alone, on the features of uniformly drawn paths."""
@@ -240,7 +221,7 @@ class Shifting(SPOS):
         return self._loss(self.supernet(self.inputs(images), architecture), labels)
 
     def _candidate(self, step: int) -> Architecture:
-        """Return the member of the present population that a step of the second stage trains."""
+        """Return the member of the present population that a step of stage 2 trains."""
         population = self.evolution.ask()
         if len(population) < self.config.population:
             raise SupertauError(
@@ -249,38 +230,38 @@ class Shifting(SPOS):
         return population[step // self.config.steps_per_candidate % self.config.population]
 
     def _before_shift_step(self, step: int, total: int) -> None:
-        """Between candidates: judge the one just trained. Between generations: select and breed."""
+        """Between candidates, judge the one just trained; between generations, select and breed."""
         candidate, inside = divmod(step, self.config.steps_per_candidate)
         if inside or self.config.control != "none":
             return
         if candidate and self.config.mode == "code":
             self._judge([self._candidate(step - 1)])  # with the weights just adapted to it
         if candidate % self.config.population == 0:
-            self._tell()
+            self._select()
             if self.config.mode == "paper":
                 self._judge(self.evolution.ask())  # with the weights before the generation's step
 
     def _judge(self, architectures: Sequence[Architecture]) -> None:
-        self.told += self.fitness.score(architectures)[self.fitness.scoring.columns()[0]].tolist()
+        self.fitnesses += self.fitness.score(architectures)[self.fitness.scoring.columns()[0]].tolist()
 
-    def _tell(self) -> None:
-        if self.told:
-            self.evolution.tell(self.told)
-            self.told = []
+    def _select(self) -> None:
+        if self.fitnesses:
+            self.evolution.tell(self.fitnesses)
+            self.fitnesses = []
 
     def _finish(self) -> None:
-        """Select for the last time; without updates, do the whole search now."""
+        """Select for the last time; the control without updates does its whole search here."""
         if self.config.control == "none" and not self.evolution.finished:
             if self.config.mode == "code":
                 self._judge([self._candidate(self.shift.step - 1)])
-            self._tell()
+            self._select()
         while self.config.control == "no-update" and (population := self.evolution.ask()):
             self._judge(population)
-            self._tell()
+            self._select()
 
     # --- scoring ------------------------------------------------------------------------------------------------------
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
-        """Return the columns of the present weights, and of those before the shift (until it begins: the same)."""
+        """Return the columns of the present weights and of those before the shift, which are the same until then."""
         columns = super().score(architectures)
         if self.config.score_before:
             before = self.before or PathScorer(self.supernet, self.problem, self._one_mode())
@@ -288,43 +269,20 @@ class Shifting(SPOS):
         return columns
 
     def parts(self, architectures: Sequence[Architecture]) -> dict[str, list[bool]]:
-        """Return which architectures the second stage visited, and which it did not."""
+        """Return which architectures stage 2 visited, and which it did not."""
         visited = self.visited()
-        held = [architecture in visited for architecture in architectures]
-        return {"visited": held, "unvisited": [not h for h in held]}
+        members = [architecture in visited for architecture in architectures]
+        return {"visited": members, "unvisited": [not member for member in members]}
 
     def visited(self) -> set[Architecture]:
-        """Return what the second stage trained or, without updates, scored."""
+        """Return the architectures that stage 2 trained or, without updates, scored."""
         return set(self.updates) or set(self.evolution.visited)
 
-    # --- keeping ------------------------------------------------------------------------------------------------------
-    def state_dict(self) -> dict[str, Any]:
-        before = self.before
-        return {
-            **super().state_dict(),
-            "warmup": self.warmup.state_dict(),
-            "shift": self.shift.state_dict(),
-            "evolution": self.evolution.state_dict(),
-            "told": list(self.told),
-            "updates": [[list(architecture), count] for architecture, count in self.updates.items()],
-            "before": None if before is None else before.supernet.state_dict(),
-            "before_images": 0 if before is None else before.images_scored,
-            "fitness_images": self.fitness.images_scored,
-        }
-
+    # --- state and figures --------------------------------------------------------------------------------------------
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["unshifted"] is not None:
+            self._keep_unshifted()
         super().load_state_dict(state)
-        self.warmup.load_state_dict(state["warmup"])
-        self.shift.load_state_dict(state["shift"])
-        self.evolution.load_state_dict(state["evolution"])
-        self.told = list(state["told"])
-        self.updates = Counter({tuple(architecture): count for architecture, count in state["updates"]})
-        self.fitness.images_scored = state["fitness_images"]
-        if state["before"] is not None:
-            self._remember()
-            assert self.before is not None
-            self.before.supernet.load_state_dict(state["before"])
-            self.before.images_scored = state["before_images"]
 
     def cost(self) -> dict[str, float]:
         loops = (self.loop, self.warmup, self.shift)
@@ -337,7 +295,7 @@ class Shifting(SPOS):
 
     def diagnostics(self) -> dict[str, Any]:
         counts = list(self.updates.values())
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             **super().diagnostics(),
             "stage_1_steps": self.loop.step,
             "warmup_steps": self.warmup.step,
@@ -350,19 +308,19 @@ class Shifting(SPOS):
             "relative_change_of_weights": self._change(),
         }
         if self.evolution.visited:
-            # Errors of different weights: what the search went by, never a score.
-            found["best_fitness_by_generation"] = [max(g.scores) for g in self.evolution.generations]
-            found["last_generation"] = [
+            # The search compared errors of different weights: they are never a score.
+            figures["best_fitness_by_generation"] = [max(g.scores) for g in self.evolution.generations]
+            figures["last_generation"] = [
                 self.problem.space.format(a) for a in self.evolution.generations[-1].architectures
             ]
-        return found
+        return figures
 
     def _change(self) -> float:
-        if self.before is None:
+        if self.unshifted is None:
             return 0.0
         with torch.no_grad():
             old, new = (
                 torch.cat([p.reshape(-1) for p in supernet.parameters()])
-                for supernet in (self.before.supernet, self.supernet)
+                for supernet in (self.unshifted, self.supernet)
             )
             return float((new - old).norm() / old.norm())

@@ -1,4 +1,4 @@
-"""The cache folder that real files live in, and checksums of what lies there."""
+"""The cache folder that downloaded files lie in, and their checksums."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import stat
 from pathlib import Path
 
-import pooch
-
 from supertau.search_spaces.errors import DataError
 
 VARIABLE = "SUPERTAU_DATA"
@@ -16,11 +14,13 @@ VARIABLE = "SUPERTAU_DATA"
 
 def user_cache_folder() -> Path:
     """Return the platform's cache folder of this user (on Linux ``~/.cache/supertau``); it may not exist yet."""
+    import pooch  # slow to import, and needed only where $SUPERTAU_DATA is not set
+
     return Path(pooch.os_cache("supertau"))
 
 
 def cache_folder() -> Path:
-    """Return the folder real files are looked for in: $SUPERTAU_DATA, else the platform's cache folder."""
+    """Return the folder in which downloaded files are looked for: $SUPERTAU_DATA, else the platform's cache folder."""
     chosen = os.environ.get(VARIABLE)
     return Path(chosen).expanduser() if chosen else user_cache_folder()
 
@@ -54,14 +54,14 @@ class WrongChecksum(DataError):
 def check(path: Path, checksum: str | None, again: str) -> None:
     """Raise WrongChecksum unless a file has a checksum 'algorithm:hexadecimal'; None checks nothing.
 
-    again: how the user gets the file anew, a sentence for the message.
+    again: a sentence for the message that says how to get the file again.
     """
     if checksum is None:
         return
     algorithm, _, expected = checksum.partition(":")
-    found = digest(path, algorithm)
-    if found != expected.lower():
+    got = digest(path, algorithm)
+    if got != expected.lower():
         raise WrongChecksum(
-            f"{path} has the wrong checksum: expected {algorithm} {expected}, got {found} ({path.stat().st_size:,} "
+            f"{path} has the wrong checksum: expected {algorithm} {expected}, got {got} ({path.stat().st_size:,} "
             f"bytes). {again}"
         )

@@ -11,7 +11,7 @@ class SupertauError(Exception):
 
 
 class UnknownName(SupertauError):
-    """A name that is not registered. The message holds the nearest match and everything that is available."""
+    """A name that is not registered. The message names the nearest match and everything that is available."""
 
 
 class DataError(SupertauError):
@@ -25,8 +25,8 @@ class InvalidArchitecture(SupertauError):
 def nearest(name: str, available: Iterable[str]) -> str | None:
     """Return the most similar available name, or None when nothing is close."""
     lowered = {candidate.lower(): candidate for candidate in available}
-    found = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
-    return lowered[found[0]] if found else None
+    matches = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
+    return lowered[matches[0]] if matches else None
 
 
 def unknown(kind: str, name: str, available: Iterable[str]) -> UnknownName:

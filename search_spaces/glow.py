@@ -4,7 +4,7 @@
     edge         has an operation type only, and borrows that operation's parameters from the block its gate picks
     level        how many blocks, from the first, are active; all are allocated from the start
 
-Which block serves which edge is the business of a `Gate`: a network that learns it, a random draw, or a table.
+A `Gate` decides which block serves which edge: a network that learns it, a random draw, or a table.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.errors import SupertauError
-from supertau.search_spaces.space import Architecture, NetworkConfig, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.supernet import Edge, MakeModule, Sharing, Slot, Supernet
 
 WIT = Literal["add", "copy", "off"]
@@ -41,7 +42,7 @@ class Gate(nn.Module, ABC):
 
     @abstractmethod
     def blocks(self, architectures: Sequence[Architecture], level: int) -> list[tuple[int, ...]]:
-        """Return the block of each edge of each architecture when scored, whatever others are asked about with it."""
+        """Return the block of each edge of each architecture when scored, whichever others are among them."""
 
     def source(self, block: int) -> int:
         """Return the block that a new one inherits from: the one before."""
@@ -66,7 +67,7 @@ def inherit(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], wit: WIT) -> Non
 
 
 class SeededDropout(nn.Module):
-    """Dropout that draws from a generator of its own, so that a run can be repeated and taken up again.
+    """Dropout that draws from a generator of its own, so that a run can be repeated and resumed.
 
     share: (k, n) when the values are the k-th of n equal parts of a batch; the draw is then the whole batch's.
     """
@@ -134,7 +135,7 @@ class GlowBlocks(Sharing):
     """The GLOW blocks of one cell.
 
     slots, make: as for every `Sharing`. blocks: how many to allocate. plain: see `CLOSENet`. Operations without
-    parameters are the same in every block and held once.
+    parameters are the same in every block and are made once.
     """
 
     def __init__(
@@ -149,11 +150,11 @@ class GlowBlocks(Sharing):
         super().__init__()
         self.assignment, self.plain = assignment, plain
         self.forms = [slot.form for slot in slots]
-        held = sorted({(option, slot.form) for slot in slots for option in slot.options})
-        first = {_name(*operation): make(*operation) for operation in held}
+        operations = sorted({(option, slot.form) for slot in slots for option in slot.options})
+        first = {_name(*operation): make(*operation) for operation in operations}
         self.weightless = nn.ModuleDict({name: module for name, module in first.items() if not module.state_dict()})
         own = {name: module for name, module in first.items() if name not in self.weightless}
-        weighted = [operation for operation in held if _name(*operation) in own]
+        weighted = [operation for operation in operations if _name(*operation) in own]
         others = ({_name(*operation): make(*operation) for operation in weighted} for _ in range(blocks - 1))
         self.blocks = nn.ModuleList(nn.ModuleDict(block) for block in (own, *others))
 
@@ -190,9 +191,9 @@ class GlowBlocks(Sharing):
         inherit(zip(own.values(), previous.values(), strict=True), wit)
 
     def _module(self, block: int, name: str) -> nn.Module:
-        held = self.blocks[block]
-        assert isinstance(held, nn.ModuleDict)
-        return held[name]
+        operations = self.blocks[block]
+        assert isinstance(operations, nn.ModuleDict)
+        return operations[name]
 
 
 class CLOSENet(Supernet):
@@ -201,7 +202,7 @@ class CLOSENet(Supernet):
     blocks: allocated per cell; level: active at first. dropout: of what enters the classifier. plain: train as the
     method is written, every active block with a gradient (zero for those not picked, so that weight decay and momentum
     move them) and the gate even when there is one block; otherwise blocks that are not picked only run forward, which
-    gives the gate the same gradient for less, and the gate rests while there is nothing to choose.
+    gives the gate the same gradient for less, and the gate is not run while there is one block.
     """
 
     def __init__(
@@ -221,7 +222,7 @@ class CLOSENet(Supernet):
             raise SupertauError(f"the level of a CLOSENet is its number of active blocks, 1 to {blocks}, got {level}.")
         self.config, self.gate, self.plain, self.assignment = config, gate, plain, Assignment(level)
         self.picks: tuple[int, ...] | None = None
-        """Block of each edge in the last training step; None when the gate was not asked."""
+        """Block of each edge in the last training step; None when the gate was not used."""
 
         def share(slots: Sequence[Slot], make: MakeModule) -> GlowBlocks:
             return GlowBlocks(slots, make, blocks=blocks, assignment=self.assignment, plain=plain)
@@ -241,7 +242,7 @@ class CLOSENet(Supernet):
         return self.assignment.level
 
     def set_level(self, level: int) -> None:
-        """Make so many blocks active, without inheritance: for taking up a state."""
+        """Make so many blocks active, without inheritance: for loading a checkpoint."""
         self.assignment.level = level
         self.forget()
 
@@ -255,7 +256,7 @@ class CLOSENet(Supernet):
         self.set_level(self.level + 1)
 
     def forget(self) -> None:
-        """Drop what the gate said about architectures to score: to be called when the gate's weights have changed."""
+        """Drop what the gate said about architectures to score: call it when the gate's weights have changed."""
         self.assignment.scored.clear()
 
     def features(self, images: torch.Tensor, architecture: Architecture) -> torch.Tensor:
@@ -285,10 +286,10 @@ class CLOSENet(Supernet):
         yield from self.net.path_modules(architecture)
 
     def _assign(self, architectures: Sequence[Architecture]) -> None:
-        held = self.assignment.scored
-        new = [architecture for architecture in dict.fromkeys(architectures) if architecture not in held]
+        scored = self.assignment.scored
+        new = [architecture for architecture in dict.fromkeys(architectures) if architecture not in scored]
         if new:
-            held.update(zip(new, self.gate.blocks(new, self.level), strict=True))
+            scored.update(zip(new, self.gate.blocks(new, self.level), strict=True))
 
     @contextmanager
     def _lent(self, gates: torch.Tensor | None) -> Iterator[None]:

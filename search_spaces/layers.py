@@ -29,9 +29,9 @@ _plain = False
 
 @contextmanager
 def torchs_own() -> Iterator[None]:
-    """Let these layers do what torch's do to the last bit while the block runs.
+    """Let these layers compute the same bits as torch's while the block runs.
 
-    Rounding decides where a long training ends: tables of ground truth that were made so stay reproducible.
+    Rounding decides where a long training ends, so tables of ground truth that were made like this stay reproducible.
     """
     global _plain
     before, _plain = _plain, True
@@ -54,10 +54,10 @@ def interleaved(states: torch.Tensor) -> bool:
 
 def leading(norm: nn.BatchNorm2d, channels: int) -> tuple[torch.Tensor | None, ...]:
     """Return running mean and variance, weight and bias of a norm's leading channels, which may be all of them."""
-    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    vectors = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     if channels == norm.num_features:
-        return held
-    return tuple(None if values is None else values[:channels] for values in held)
+        return vectors
+    return tuple(None if values is None else values[:channels] for values in vectors)
 
 
 def count_batch(norm: nn.BatchNorm2d) -> float:
@@ -70,10 +70,10 @@ def count_batch(norm: nn.BatchNorm2d) -> float:
 
 
 def track(
-    held: tuple[torch.Tensor | None, ...], mean: torch.Tensor, variance: torch.Tensor, count: int, momentum: float
+    vectors: tuple[torch.Tensor | None, ...], mean: torch.Tensor, variance: torch.Tensor, count: int, momentum: float
 ) -> None:
-    """Let a batch's mean and biased variance (C,), over `count` numbers each, enter the running ones of `leading`."""
-    running_mean, running_variance, *_ = held
+    """Let a batch's mean and biased variance (C,), over `count` numbers each, enter the running ones."""
+    running_mean, running_variance, *_ = vectors
     if running_mean is not None and running_variance is not None:
         running_mean.lerp_(mean, momentum)
         running_variance.lerp_(variance * (count / (count - 1)), momentum)
@@ -82,13 +82,13 @@ def track(
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm that also runs on fewer channels: with the leading entries of its weights and statistics.
 
-    How fast torch's own is on a CPU depends on the number of channels: where few do not fill a vector it handles single
-    numbers; where they are no multiple of one, several threads write to the same cache line.
+    torch's own is slow on a CPU for some numbers of channels: too few to fill a vector are handled one by one; where
+    they are no multiple of a vector, several threads write to the same cache line.
     """
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         channels = states.shape[1]
-        held = mean, variance, weight, bias = leading(self, channels)
+        vectors = mean, variance, weight, bias = leading(self, channels)
         training = self.training or mean is None
         momentum = count_batch(self) if self.training else self.momentum or 0.0
         slow = channels % VECTOR and (channels < VECTOR // 2 or torch.get_num_threads() > 1)
@@ -96,12 +96,12 @@ class BatchNorm2d(nn.BatchNorm2d):
             return functional.batch_norm(states, mean, variance, weight, bias, training, momentum, self.eps)
         normed: torch.Tensor
         normed, now_mean, now_variance = _Standardise.apply(states, weight, bias, self.eps)
-        track(held, now_mean, now_variance, states.numel() // channels, momentum)
+        track(vectors, now_mean, now_variance, states.numel() // channels, momentum)
         return normed
 
 
 def pointwise(states: torch.Tensor, weight: torch.Tensor, stride: int = 1) -> torch.Tensor:
-    """Return a 1x1 convolution of states by a weight (C', C, 1, 1): where memory allows, as the product that it is."""
+    """Return a 1x1 convolution of states by a weight (C', C, 1, 1), a matrix product where the layout allows it."""
     if _plain or not states.is_contiguous(memory_format=torch.channels_last):
         return functional.conv2d(states, weight, stride=stride)
     pixels = states.permute(0, 2, 3, 1)[:, ::stride, ::stride]
@@ -119,7 +119,7 @@ class PointwiseConv2d(nn.Conv2d):
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution without bias; on images of 2x2 pixels the one matrix product that it is there."""
+    """A 3x3 convolution without bias; on images of 2x2 pixels it is one matrix product."""
 
     def __init__(self, narrow: int, width: int, stride: int = 1) -> None:
         super().__init__(narrow, width, 3, stride=stride, padding=1, bias=False)
@@ -160,12 +160,12 @@ class DilatedConv2d(nn.Conv2d):
 
 
 def _windows(kernel: torch.Tensor) -> list[torch.Tensor]:
-    """Return the taps of a kernel (C', 3, 3, C) that each of 2x2 pixels takes its neighbours by, (C', 2, 2, C)."""
+    """Return, for each of 2x2 output pixels, the part of a kernel (C', 3, 3, C) that it uses, (C', 2, 2, C)."""
     return [kernel[:, 1 - row : 3 - row, 1 - column : 3 - column] for row in range(2) for column in range(2)]
 
 
 class _FourPixels(torch.autograd.Function):
-    """A 3x3 convolution of images of 2x2 pixels: every pixel enters every other, so that nothing is multiplied in vain.
+    """A 3x3 convolution of images of 2x2 pixels as a dense product: every pixel of the output depends on all four.
 
     An image is a row of 4 C numbers, the kernel spread out a matrix (4 C', 4 C).
     """
@@ -233,7 +233,7 @@ class AvgPool3x3(nn.AvgPool2d):
         super().__init__(3, stride=stride, padding=1, count_include_pad=False)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        # Scoring stacks sub-networks: what it does must not depend on how many, or digits would.
+        # Scoring stacks sub-networks: the choice must not depend on how many, or the last digits of scores would.
         large = states.numel() > LARGE or torch.is_inference_mode_enabled()
         if self.stride != 1 or not large or states.dtype != torch.float32 or not interleaved(states):
             return super().forward(states)
@@ -279,10 +279,10 @@ class _Standardise(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         channels = states.shape[1]
         lines = _lines(states.numel() // channels, channels, states.dtype)
-        held = _as_lines(states, lines)
-        mean = torch.mv(lines.average, held.sum(0))
+        rows = _as_lines(states, lines)
+        mean = torch.mv(lines.average, rows.sum(0))
         # Centred before it is squared: with a mean of many standard deviations a difference of squares has no digits.
-        centred = held - mean
+        centred = rows - mean
         standard = centred * centred
         variance = torch.mv(lines.average, standard.sum(0))
         scale = (variance + eps).rsqrt_()

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import DataError, InvalidArchitecture, SupertauError, unknown
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 
 KINDS = ("all", "unique", "connected")
 RANDOM = "random"
 POOL_SEED = 0
-"""Seed of the samples: the same specification names the same pool in every run."""
+"""Seed of the samples: a specification is the same pool in every run."""
 MISSES = 10_000
-"""Draws in a row that find nothing new, after which a space counts as exhausted."""
+"""After so many draws in a row without anything new a space counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ def select(
 ) -> Pool:
     """Return a pool: 'all', 'unique', 'connected', 'random:COUNT', or a file.
 
-    unique holds one representative per isomorphism class, connected the architectures whose output depends on their
-    input; of a space too large to be listed, 'all' is `known`, the architectures with ground truth. ':COUNT' behind any
-    of the three takes a seeded sample, everything where there is less. random: so many classes of a uniform draw from
-    the space, of architectures that `accept` takes. A file holds one architecture per line in the space's text form
+    unique: one representative per isomorphism class; connected: the architectures whose output depends on their input;
+    of a space too large to be listed, 'all' is `known`, the architectures with ground truth. ':COUNT' behind any of the
+    three takes a seeded sample, or everything where there is less. random: as many classes of architectures, drawn
+    uniformly from those of the space that `accept` takes. A file has one architecture per line in the space's text form
     (further CSV columns are ignored).
     """
     kind, colon, count = specification.partition(":")
@@ -64,11 +65,11 @@ def select(
         members = space.unique(members)
     elif kind == "connected":
         members = (a for a in members if space.is_connected(a))
-    held = tuple(members)
-    if colon and int(count) < len(held):
-        rows = np.sort(np.random.default_rng(POOL_SEED).choice(len(held), int(count), replace=False))
-        held = tuple(held[row] for row in rows)
-    return Pool(specification, held)
+    architectures = tuple(members)
+    if colon and int(count) < len(architectures):
+        rows = np.sort(np.random.default_rng(POOL_SEED).choice(len(architectures), int(count), replace=False))
+        architectures = tuple(architectures[row] for row in rows)
+    return Pool(specification, architectures)
 
 
 def draw(
@@ -83,26 +84,26 @@ def draw(
 
     accept: whether a draw counts at all.
     """
-    found: dict[str, Architecture] = {}
+    by_key: dict[str, Architecture] = {}
     misses = 0
-    while len(found) < count:
+    while len(by_key) < count:
         drawn = space.sample(rng)
         key = space.canonical(drawn)
-        misses = misses + 1 if key in seen or key in found or not accept(drawn) else 0
+        misses = misses + 1 if key in seen or key in by_key or not accept(drawn) else 0
         if not misses:
-            found[key] = drawn
+            by_key[key] = drawn
         elif misses == MISSES:
             raise SupertauError(
-                f"{space.name} gave {len(found)} of {count} new architectures wanted, then {MISSES:,} draws in a row "
+                f"{space.name} gave {len(by_key)} of {count} new architectures wanted, then {MISSES:,} draws in a row "
                 "were known ones. Ask for fewer."
             )
-    return tuple(found.values())
+    return tuple(by_key.values())
 
 
-def _first_cell(line: str) -> str:
-    """Return the architecture of a line: its first cell where that is quoted or the only one without brackets."""
+def _first_value(line: str) -> str:
+    """Return the architecture of a line: the first value where it is quoted, or where the line has no brackets."""
     line = line.strip()
-    # A genotype has commas of its own; where it is a cell among others, a CSV writer quotes it.
+    # A genotype has commas of its own; where it is a value among others, a CSV writer quotes it.
     if "(" in line and not line.startswith('"'):
         return line
     return next(csv.reader([line]))[0].strip() if line else ""
@@ -115,7 +116,7 @@ def _read(space: SearchSpace, path: Path) -> Pool:
         raise DataError(f"pool file '{path}' cannot be read as text: {error}.") from error
     rows: dict[Architecture, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        entry = _first_cell(line)
+        entry = _first_value(line)
         if not entry or entry.startswith("#") or (not rows and entry == "architecture"):
             continue
         try:

@@ -6,6 +6,7 @@ import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -28,19 +29,34 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Names to objects, by decorator inside the tree and by entry point outside it.
+    """Names to classes, by decorator inside the tree and by entry point outside it.
 
-    kind: a noun for messages; base: the class each object must be a subclass of; group: the entry-point group that
-    installed packages use; builtin: lazy targets of the tree, ``{name: "module:attribute"}``.
+    kind: a noun for messages; base: the class that each target must be a subclass of, or where it is, as
+    ``"module:attribute"``; group: the entry-point group that installed packages use; builtin: lazy targets of the
+    tree, ``{name: "module:attribute"}``.
+
+    A base or target given as text is imported when a target is asked for; names are listed without it. Entry points
+    are the exception: they are loaded, and checked, when a name is first listed or asked for.
     """
 
-    def __init__(self, kind: str, base: type, group: str, builtin: dict[str, str] | None = None) -> None:
+    def __init__(self, kind: str, base: type | str, group: str, builtin: dict[str, str] | None = None) -> None:
         self.kind = kind
-        self.base = base
+        self._base = base
         self.group = group
         self._entries: dict[str, Entry[T]] = {n: Entry(n, t, "supertau") for n, t in (builtin or {}).items()}
         self._plugins_read = False
         self.broken: dict[str, str] = {}
+
+    @cached_property
+    def base(self) -> type:
+        """The class that each target must be a subclass of."""
+        if isinstance(self._base, type):
+            return self._base
+        module, _, attribute = self._base.partition(":")
+        base = getattr(importlib.import_module(module), attribute)
+        if not isinstance(base, type):
+            raise TypeError(f"the base of each {self.kind}, '{self._base}', is not a class")
+        return base
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers a class under a name; a name that is taken raises."""
@@ -48,10 +64,10 @@ class Registry(Generic[T]):
         def decorate(target: T) -> T:
             self._check(name, target)
             path = f"{getattr(target, '__module__', '')}:{getattr(target, '__qualname__', '')}"
-            held = self._entries.get(name)
-            if held is not None and held.target not in (path, target):
-                raise SupertauError(f"{self.kind} '{name}' is already registered by {held.origin} ({held.target}).")
-            if held is None:
+            known = self._entries.get(name)
+            if known is not None and known.target not in (path, target):
+                raise SupertauError(f"{self.kind} '{name}' is already registered by {known.origin} ({known.target}).")
+            if known is None:
                 self._entries[name] = Entry(name, target, path)
             return target
 
@@ -90,14 +106,14 @@ class Registry(Generic[T]):
             )
 
     def _load(self, path: str) -> T:
-        """Load ``module:attribute``, with an error that names which half was not found."""
+        """Load ``module:attribute``, with an error that says which of the two is missing."""
         module_name, _, attribute = path.partition(":")
         if not attribute or not module_name or module_name.startswith("."):
             raise UnknownName(f"'{path}' is not a {self.kind}: expected 'package.module:ClassName'.")
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            raise UnknownName(f"{self.kind} '{path}': module '{error.name}' was not found. Is it installed?") from error
+            raise UnknownName(f"{self.kind} '{path}': there is no module '{error.name}'. Is it installed?") from error
         except Exception as error:  # a module may fail in any way while it is imported
             raise SupertauError(
                 f"{self.kind} '{path}': importing '{module_name}' failed with {type(error).__name__}: {error}"
@@ -115,7 +131,7 @@ class Registry(Generic[T]):
         return self._load(name) if ":" in name else self.get(name)
 
     def _read_plugins(self) -> None:
-        """Read entry points once. A plugin that fails is a warning with its reason, never silence."""
+        """Load entry points, once. A plugin that fails is a warning with its reason, never silence."""
         if self._plugins_read:
             return
         self._plugins_read = True
@@ -125,9 +141,8 @@ class Registry(Generic[T]):
                 target = point.load()
                 self._check(point.name, target)
                 if point.name in self._entries:
-                    held = self._entries[point.name].origin
-                    raise SupertauError(f"the name is already taken by {held}")
-            except Exception as error:  # a plugin may fail in any way; it is reported, and the others go on
+                    raise SupertauError(f"the name is already taken by {self._entries[point.name].origin}")
+            except Exception as error:  # a plugin may fail in any way: warn, and go on with the others
                 self.broken[point.name] = f"{type(error).__name__}: {error}"
                 warnings.warn(
                     f"{self.kind} plugin '{point.name}' of {origin} left out: {self.broken[point.name]}",

@@ -9,67 +9,22 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture, Cost, FlowGraph, NetworkConfig
 from supertau.search_spaces.errors import InvalidArchitecture, SupertauError
+from supertau.search_spaces.truth import GroundTruth, Surrogate
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+if TYPE_CHECKING:  # these import torch, which only commands that train should do
     from torch import nn
 
     from supertau.search_spaces.supernet import MakeSharing, Supernet
-    from supertau.search_spaces.truth import GroundTruth, Surrogate
-
-Architecture = tuple[int, ...]
-"""One small integer per decision of the space."""
 
 LISTED = 100_000
-"""Encodings up to which a space is listed."""
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Size of the networks of a space.
-
-    channels: width C after the stem. cells: cells per stage (NAS-Bench-201: N). image_size: side in pixels.
-    classes: outputs. image_channels: 1 (grey) or 3. The defaults are those of the NAS-Bench-201 benchmark.
-    """
-
-    channels: int = 16
-    cells: int = 5
-    image_size: int = 32
-    classes: int = 10
-    image_channels: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("channels", "cells", "image_size", "classes", "image_channels"):
-            if getattr(self, name) < 1:
-                raise SupertauError(f"network {name} must be at least 1, got {getattr(self, name)}.")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cost of a stand-alone network: parameters (count) and multiply-accumulates of one image (count)."""
-
-    parameters: int
-    macs: int
-
-
-@dataclass(frozen=True)
-class FlowGraph:
-    """The data flow of one kind of cell: what a graph encoder reads.
-
-    nodes: how many; inputs: those that hold the cell's inputs; edges: (source, target, option) in the order of the
-    cell's edges, option None where nothing flows.
-    """
-
-    nodes: int
-    inputs: tuple[int, ...]
-    edges: tuple[tuple[int, int, int | None], ...]
+"""A space of at most this many encodings can be listed."""
 
 
 class SearchSpace(ABC):
@@ -81,7 +36,7 @@ class SearchSpace(ABC):
     choices: tuple[int, ...]
     """Number of options of each decision; architecture[i] lies in range(choices[i])."""
     benchmark: NetworkConfig = NetworkConfig()
-    """Size of the stand-alone networks at which costs are told: that of the published benchmark."""
+    """Size of the stand-alone networks at which costs are given: that of the published benchmark."""
 
     @property
     def size(self) -> int:
@@ -166,7 +121,7 @@ class SearchSpace(ABC):
         """
         return architecture
 
-    # --- what particular methods ask --------------------------------------------------------------------------------
+    # --- what particular methods need ------------------------------------------------------------------------------
     def disjoint_pair(self, rng: np.random.Generator) -> tuple[Architecture, Architecture]:
         """Return two connected architectures that differ in every decision that has more than one option (Pi-NAS).
 
@@ -246,10 +201,10 @@ class SearchSpace(ABC):
 
     # --- ground truth -----------------------------------------------------------------------------------------------
     truths: tuple[str, ...] = ()
-    """Ground truths that are there without a download, the default first."""
+    """Data sets whose ground truth needs no download, the default first."""
     files: tuple[str, ...] = ()
-    """Data sets whose ground truth is read from files that the user has."""
+    """Data sets whose ground truth is read from files that the user downloads."""
 
     @abstractmethod
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth | Surrogate:
-        """Return ground truth: when path is None built in or found in the cache folder, else of what the path holds."""
+        """Return ground truth: of the file or folder at the path; without a path, built in or from the cache folder."""

@@ -1,4 +1,4 @@
-"""The supernet interface and the sharing scheme that says which parameters serve which position."""
+"""Supernets, and the sharing schemes that say which parameters serve which position."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Literal, NamedTuple, Self
 import torch
 from torch import nn
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.layers import BatchNorm2d, Conv3x3, PointwiseConv2d
-from supertau.search_spaces.space import Architecture, NetworkConfig
 
 
 class Supernet(nn.Module, ABC):
     """A network that holds every architecture of a space: ``supernet(images, architecture)`` gives logits.
 
     images: (B, image_channels, S, S) float, any memory format; logits: (B, classes). Every batch norm is a
-    ``nn.BatchNorm2d``; how its statistics are used when scoring is the scorer's business.
+    ``nn.BatchNorm2d``; the scorer decides how its statistics are used.
     """
 
     config: NetworkConfig
@@ -36,13 +36,13 @@ class Supernet(nn.Module, ABC):
     def forward_many(self, images: torch.Tensor, architectures: Sequence[Architecture]) -> torch.Tensor:
         """Return the logits of several sub-networks, (N, B, classes): the same numbers as one by one.
 
-        Override it where sub-networks have work in common. A module may then see the images of several sub-networks
-        stacked along the first axis, a whole B of them for each.
+        Override it where sub-networks have work in common. A module may then see the states of several sub-networks
+        stacked along the first axis, B images of each.
         """
         return torch.stack([self(images, architecture) for architecture in architectures])
 
     def signature(self, architecture: Architecture) -> Hashable:
-        """Return what sub-networks share only if their logits are the same: by default the architecture itself.
+        """Return a key that only sub-networks with the same logits share: by default the architecture itself.
 
         Override it where decisions can be without effect.
         """
@@ -99,7 +99,7 @@ class ReLUConvBN(nn.Sequential):
 
 
 STACKED = 2**18
-"""Numbers of a state from which copying it costs more than a call of its own."""
+"""Numbers in a state from which copying it costs more than another call of the module."""
 
 
 def run_stacked(module: nn.Module, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -113,14 +113,14 @@ Term = tuple[nn.Module | None, int]
 """A module (None: identity) and the number of the state that enters it."""
 
 
-def run_distinct(held: Sequence[torch.Tensor], terms: Sequence[tuple[Term, ...]]) -> dict[Term, torch.Tensor]:
+def run_distinct(states: Sequence[torch.Tensor], terms: Sequence[tuple[Term, ...]]) -> dict[Term, torch.Tensor]:
     """Return the output of every distinct term; all inputs of one module are run in one go."""
     work: dict[nn.Module | None, list[int]] = {}
     for module, source in dict.fromkeys(term for entering in terms for term in entering):
         work.setdefault(module, []).append(source)
     outputs = {}
     for module, sources in work.items():
-        inputs = [held[source] for source in sources]
+        inputs = [states[source] for source in sources]
         results = inputs if module is None else run_stacked(module, inputs)
         outputs.update({(module, source): result for source, result in zip(sources, results, strict=True)})
     return outputs
@@ -140,7 +140,7 @@ class Edge(NamedTuple):
     """An operation of one architecture.
 
     number: its place in `SearchSpace.flow`, counted over all kinds of cells (in a chain: its position in the stage).
-    slot: where in the cell it stands. option: which operation it is.
+    slot: its place in the cell. option: which operation it is.
     """
 
     number: int
@@ -182,12 +182,12 @@ class ShareByPosition(Sharing):
 
     def __init__(self, slots: Sequence[Slot], make: MakeModule) -> None:
         super().__init__()
-        self.edges = nn.ModuleList(nn.ModuleDict({str(o): make(o, form) for o in held}) for held, form in slots)
+        self.edges = nn.ModuleList(nn.ModuleDict({str(o): make(o, form) for o in options}) for options, form in slots)
 
     def operation(self, architecture: Architecture, edge: Edge) -> nn.Module:
-        held = self.edges[edge.slot]
-        assert isinstance(held, nn.ModuleDict)
-        return held[str(edge.option)]
+        options = self.edges[edge.slot]
+        assert isinstance(options, nn.ModuleDict)
+        return options[str(edge.option)]
 
 
 def leaves(module: nn.Module) -> Iterator[nn.Module]:

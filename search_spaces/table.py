@@ -1,9 +1,9 @@
 """Ground truth as a plain table: CSV, compressed CSV or Parquet.
 
 One row per architecture. Columns: ``architecture`` (the space's text form), and either ``accuracy`` or one column per
-training seed, ``seed_<name>`` or ``accuracy_<name>``. Accuracies are percentages; an empty cell is a seed that does not
-exist. Other columns are ignored. What the numbers are may stand in the table itself: in CSV as a first line
-``# supertau {...}``, in Parquet as schema metadata, as `write_table` leaves it.
+training seed, ``seed_<name>`` or ``accuracy_<name>``. Accuracies are percentages; an empty value is a seed that does
+not exist. Other columns are ignored. The table may say itself what the numbers are: in CSV in a first line
+``# supertau {...}``, in Parquet in the metadata of the schema, as `write_table` writes it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -45,9 +46,9 @@ def read_table(
 ) -> GroundTruth:
     """Return the ground truth of a table, rows in the table's order; see the module for its columns.
 
-    dataset, split, epochs: what the accuracies are. A table that says so itself is held to it, and one that does not
-    is taken at these words (a split that neither states is 'not stated'). Raises DataError with the line (CSV) or row
-    (Parquet) and its content: a column that is missing, an architecture that is unknown or stands twice, a value that
+    dataset, split, epochs: what the accuracies are. They must agree with what the table says itself, and stand in for
+    what it does not say (a split that neither states is 'not stated'). Raises DataError with the line (CSV) or row
+    (Parquet) and its content: a column that is missing, an architecture that is unknown or there twice, a value that
     is not a percentage, a file that is damaged or truncated.
     """
     place = "row" if path.name.lower().endswith(".parquet") else "line"
@@ -61,7 +62,7 @@ def read_table(
     for number, row in rows:
         where = f"{path}, {place} {number}"
         if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
+            raise DataError(f"{where}: {len(row)} values, expected {len(header)} ({', '.join(header)}).")
         try:
             architecture = space.parse(str(row[key]))
         except InvalidArchitecture as error:
@@ -94,13 +95,13 @@ def read_table(
 
 
 def table_metadata(path: Path) -> dict[str, Any]:
-    """Return what a table says about itself, `more` of `write_table` included."""
+    """Return what a table says about itself, including `more` of `write_table`."""
     return (_parquet if path.name.lower().endswith(".parquet") else read_csv)(path)[0]
 
 
 @contextmanager
 def packaged_file(space: SearchSpace, dataset: str) -> Iterator[Path]:
-    """Give the path of a table that comes with the project, ``search_spaces/tables/<space>-<dataset>.parquet``."""
+    """Yield the path of a table that comes with the project, ``search_spaces/tables/<space>-<dataset>.parquet``."""
     file = importlib.resources.files("supertau.search_spaces") / "tables" / f"{space.name}-{dataset}.parquet"
     with importlib.resources.as_file(file) as path:
         if not path.is_file():
@@ -153,16 +154,16 @@ def write_table(truth: GroundTruth, path: Path, space: SearchSpace, more: Mappin
 def _write_parquet(
     path: Path, about: dict[str, object], header: list[str], texts: list[str], truth: GroundTruth
 ) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # as in `_parquet`
+    from pyarrow import parquet
 
     columns = [pa.array(texts), *(pa.array(column, from_pandas=True) for column in truth.trials.T.copy())]
     table = pa.Table.from_arrays(columns, names=header)
-    pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)}), path)
+    parquet.write_table(table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)}), path)
 
 
 def read_csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
-    """Return what a CSV file says about itself, its header, and line number and cells of each row.
+    """Return what a CSV file says about itself, its header, and line number and values of each row.
 
     The file may be compressed. Empty rows, and comments before the header, are left out. Raises DataError for a file
     that cannot be read.
@@ -189,17 +190,19 @@ def read_csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int,
         except csv.Error as error:
             raise _unreadable(path, f"CSV (line {reader.line_num + skipped})", error) from error
 
-    held = rows()
-    _, header = next(held, (0, []))
-    return about, [name.strip() for name in header], held
+    numbered = rows()
+    _, header = next(numbered, (0, []))
+    return about, [name.strip() for name in header], numbered
 
 
 def _parquet(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+    # Slow to import, and most ground truth is not Parquet. read_table of pyarrow would import pandas, too.
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow import parquet
 
     try:
-        table = pq.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, "Parquet", error) from error
     stored = (table.schema.metadata or {}).get(_KEY)
@@ -220,39 +223,39 @@ def _about(path: Path, text: str) -> dict[str, Any]:
 
 def _columns(path: Path, header: list[str]) -> tuple[int, dict[str, int]]:
     """Return the position of the architectures and, by seed name, those of the accuracies."""
-    held = f"The table has: {', '.join(header) or 'no columns'}."
+    present = f"The table has: {', '.join(header) or 'no columns'}."
     if len(set(header)) != len(header):
-        raise DataError(f"{path}: a column name stands twice. {held}")
+        raise DataError(f"{path}: a column name stands twice. {present}")
     if "architecture" not in header:
-        raise DataError(f"{path}: no column 'architecture'. {held}")
+        raise DataError(f"{path}: no column 'architecture'. {present}")
     seeds: dict[str, int] = {}
     for at, name in enumerate(header):
         prefix, _, seed = name.partition("_")
         if prefix in ("seed", "accuracy") and seed:
             if seed in seeds:
-                raise DataError(f"{path}: two columns for the seed '{seed}'. {held}")
+                raise DataError(f"{path}: two columns for the seed '{seed}'. {present}")
             seeds[seed] = at
     if "accuracy" in header:
         if seeds:
-            raise DataError(f"{path}: give either 'accuracy' or one column per seed, not both. {held}")
+            raise DataError(f"{path}: give either 'accuracy' or one column per seed, not both. {present}")
         seeds["accuracy"] = header.index("accuracy")
     if not seeds:
-        raise DataError(f"{path}: no column 'accuracy', 'seed_<name>' or 'accuracy_<name>'. {held}")
+        raise DataError(f"{path}: no column 'accuracy', 'seed_<name>' or 'accuracy_<name>'. {present}")
     return header.index("architecture"), seeds
 
 
-def _percent(cell: object, where: str) -> float:
-    """Return an accuracy, NaN for an empty cell."""
-    text = "" if cell is None else str(cell).strip()
+def _percent(value: object, where: str) -> float:
+    """Return an accuracy, NaN for an empty value."""
+    text = "" if value is None else str(value).strip()
     if text.lower() in ("", "nan"):
         return math.nan
     try:
-        value = float(text)
+        percent = float(text)
     except ValueError:
         raise DataError(f"{where}: '{text}' is not a number.") from None
-    if not 0 <= value <= 100:
+    if not 0 <= percent <= 100:
         raise DataError(f"{where}: {text} is not a percentage between 0 and 100.")
-    return value
+    return percent
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> DataError:

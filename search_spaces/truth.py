@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import DataError
-from supertau.search_spaces.space import Architecture
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,8 +22,14 @@ class GroundTruth:
 
     architectures: N distinct encoded architectures. trials: (N, S) accuracy in percent, NaN where a seed does not
     exist; S >= 1 training seeds. seeds: their S names. dataset: what the networks were trained on; split: which images
-    the accuracy is measured on; epochs: training length; source: who made the numbers; sha256: of the file read;
-    chance: accuracy of a guess in percent, where trainings that failed are told by it.
+    the accuracy is measured on; epochs: training length. chance: accuracy of a guess in percent, given where trainings
+    that failed are recognised by it.
+
+    Two ground truths are the same only if dataset, split, epochs, source and sha256 are. source: who made the numbers,
+    or the name of what was read without the folder it lies in, so that a copy elsewhere is the same truth. sha256: of
+    the content that was read, which tells files of one name apart: of one file, of its bytes; of several, over theirs,
+    as the reader says; of a surrogate, over the files of its models. None only for numbers that were not read from a
+    file, such as those of a training that has just ended.
     """
 
     space: str
@@ -70,11 +76,11 @@ class GroundTruth:
             raise DataError(f"ground truth {self.source} ({self.dataset}) has no architecture {missing}.") from None
 
     def table(self, architectures: Sequence[Architecture]) -> GroundTruth:
-        """Return itself, whatever is asked about: it is a table already, see `Surrogate`."""
+        """Return itself, whatever the architectures: it is a table already, see `Surrogate`."""
         return self
 
     def describe(self) -> dict[str, object]:
-        """Return provenance for a record: everything but the numbers."""
+        """Return where the numbers come from, for a record: everything but the numbers themselves."""
         return {
             "space": self.space,
             "dataset": self.dataset,
@@ -92,7 +98,7 @@ class Surrogate(ABC):
     """A model that predicts the accuracy of any architecture of its space: ground truth without a table."""
 
     architectures: tuple[Architecture, ...] = ()
-    """Those that it holds of its own: none."""
+    """Those it has accuracies of without predicting them: none."""
 
     @abstractmethod
     def table(self, architectures: Sequence[Architecture]) -> GroundTruth:

@@ -1,7 +1,9 @@
-"""What every room's tests share: one thread, reproducible fuzzing, a small problem, real files."""
+"""What the tests of all rooms share: folders, one thread, reproducible fuzzing, a small problem, real files."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,35 @@ from supertau.search_spaces.space import NetworkConfig
 
 hypothesis.settings.register_profile("supertau", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("supertau")
+
+
+CACHES = (
+    "HYPOTHESIS_STORAGE_DIRECTORY",
+    "MPLCONFIGDIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+)
+SOCKET = len("/supertau-abcdefgh/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.10")
+"""How much longer the path of a Ray cluster's socket is than that of the temporary folder; 104 may be too long."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session a folder for what libraries write, and take it away in the end.
+
+    Without it they write into the user's home and the system's temporary folder, and Ray notes the address of a test's
+    cluster where commands look for the user's own. The processes of pytest-xdist and those that tests start inherit it.
+    """
+    if hasattr(config, "workerinput"):
+        return
+    usual = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="supertau-", dir=usual if len(usual) + SOCKET < 104 else "/tmp")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setenv("RAY_TMPDIR", folder)
+    for variable in CACHES:
+        patch.setenv(variable, str(Path(folder) / "caches"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from supertau.benchmarks.cli.output import FAILED, Json, Quiet, out, print_json
+from supertau.benchmarks.cli.options import Json, Quiet, application
+from supertau.benchmarks.cli.output import FAILED, print_json, say
 from supertau.benchmarks.conformance import CHECKS, Result, check_estimator
 from supertau.estimators.registry import ESTIMATORS
 from supertau.search_spaces.errors import SupertauError
@@ -23,9 +24,16 @@ supertau check --all --quiet
 
 Exit status 1 when a check fails."""
 
-STYLES = {"passed": "green", "skipped": "dim", "FAILED": "bold red"}
+STYLES: dict[str, dict[str, Any]] = {
+    "passed": {"fg": "green"},
+    "skipped": {"dim": True},
+    "FAILED": {"fg": "red", "bold": True},
+}
+
+app = application()
 
 
+@app.command("check", epilog=EXAMPLES)
 def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME_OR_PATH", help="Names or 'module:Class'. Several may follow.")
@@ -35,21 +43,20 @@ def command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the conformance kit on estimators: a tiny problem, seconds each."""
+    """Run the conformance kit on estimators, seconds each."""
     if every == bool(names):
         raise SupertauError("name the estimators to check, or give --all: e.g. supertau check my_module:MyEstimator.")
-    chosen = list(ESTIMATORS) if every else names or []
-    classes = {name: ESTIMATORS.resolve(name) for name in chosen}
-    ended: dict[str, list[Result]] = {}
+    classes = {name: ESTIMATORS.resolve(name) for name in (ESTIMATORS if every else names or [])}
+    results: dict[str, list[Result]] = {}
     for name, cls in classes.items():
         if not (as_json or quiet):
-            out.print(f"{name}: {len(CHECKS)} checks", style="bold", markup=False)
-        ended[name] = check_estimator(cls, None if as_json else partial(_show, name=name, quiet=quiet), space=space)
+            say(f"{name}: {len(CHECKS)} checks", bold=True)
+        results[name] = check_estimator(cls, None if as_json else partial(_show, name=name, quiet=quiet), space=space)
         if not (as_json or quiet):
-            out.print(f"{_count(ended[name])}\n", markup=False)
+            say(f"{_count(results[name])}\n")
     if as_json:
-        print_json({name: [{**asdict(r), "status": r.status} for r in results] for name, results in ended.items()})
-    if not all(result.passed for results in ended.values() for result in results):
+        print_json({name: [{**asdict(r), "status": r.status} for r in of_one] for name, of_one in results.items()})
+    if not all(result.passed for of_one in results.values() for result in of_one):
         raise typer.Exit(FAILED)
 
 
@@ -57,12 +64,12 @@ def _show(result: Result, name: str, quiet: bool) -> None:
     """Print one check; when quiet only a failed one, with the estimator's name."""
     if quiet and result.passed:
         return
-    out.print(result.status, style=STYLES[result.status], end="  ")
-    told = result.message or (f"({result.skipped_reason})" if result.skipped_reason else "")
+    say(result.status, end="  ", **STYLES[result.status])
+    detail = result.message or (f"({result.skipped_reason})" if result.skipped_reason else "")
     place = f"{name}: {result.name}" if quiet else result.name
-    out.print(f"{place}{': ' if result.message else ' ' if told else ''}{told}", markup=False)
+    say(f"{place}{': ' if result.message else ' ' if detail else ''}{detail}")
     if not result.passed and not quiet:
-        out.print(f"        why: {_why(result.name)}", markup=False, style="dim")
+        say(f"        why: {_why(result.name)}", dim=True)
 
 
 def _why(name: str) -> str:

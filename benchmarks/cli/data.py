@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.cli.output import FAILED, Json, Quiet, err, out, print_json, table
+from supertau.benchmarks.cli.options import Json, Quiet, application
+from supertau.benchmarks.cli.output import FAILED, is_terminal, print_json, say, table
 from supertau.benchmarks.data import verify as data
 
-app = typer.Typer(
-    help="Images and official benchmark files: list them, fetch them, verify them. They live in the folder named by "
-    "SUPERTAU_DATA, by default in the platform's cache folder.",
+app = application(
+    help="List, fetch and verify images and benchmark files.\n\nThe files are in the folder that SUPERTAU_DATA "
+    "names, by default in the platform's cache folder.",
+    epilog="Example: supertau data fetch cifar10",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 
@@ -36,9 +38,9 @@ def list_command(as_json: Json = False) -> None:
     )
     for row in rows:
         if not row.present:
-            out.print(f"{row.key}: {row.note}".rstrip(": "), markup=False)
+            say(f"{row.key}: {row.note}".rstrip(": "))
             for line in row.how:
-                out.print(f"  {line}", markup=False)
+                say(f"  {line}")
 
 
 @app.command("fetch", epilog="Example: supertau data fetch cifar10")
@@ -49,10 +51,10 @@ def fetch_command(
 ) -> None:
     """Download, check and unpack files."""
     for key in keys:
-        paths = data.fetch(key, progress=err.is_terminal and not quiet, force=force)
+        paths = data.fetch(key, progress=is_terminal(sys.stderr) and not quiet, force=force)
         if not quiet:
             for path in paths:
-                out.print(str(path), markup=False)
+                say(path)
 
 
 @app.command("verify", epilog="Examples: supertau data verify; supertau data verify cifar10")
@@ -60,7 +62,10 @@ def verify_command(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys; all that are there when none is given.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare files with their checksums and read images through; exit status 1 when something is wrong."""
+    """Compare files with their checksums, and read images.
+
+    Exit status 1 when something is wrong.
+    """
     rows = data.verify(keys or [row.key for row in data.list_data() if row.present])
     if as_json:
         print_json([asdict(row) for row in rows])

@@ -1,35 +1,37 @@
-"""What every subcommand shares: streams, exit status, options."""
+"""What every command prints with: streams, exit status, tables."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated, Any
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 FAILED, ERROR, INTERRUPTED = 1, 2, 130
 
-# rich follows NO_COLOR and leaves colours out where the stream is not a terminal.
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Results = Annotated[Path, typer.Option(help="Folder that records are kept in.", envvar="SUPERTAU_RESULTS")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
-RESULTS = Path("results/local")
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that colours and progress bars can be drawn in."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def print_error(message: str) -> None:
-    """Write an error to standard error."""
-    err.print(f"[bold red]error:[/] {_escaped(message)}")
+def say(text: object, *, end: str = "\n", **style: Any) -> None:
+    """Write a result to standard output; style: as `typer.style`, left out where it cannot be shown."""
+    _write(sys.stdout, str(text), end, style)
 
 
 def print_note(message: str) -> None:
     """Write a remark to standard error."""
-    err.print(_escaped(message))
+    _write(sys.stderr, message, "\n", {})
+
+
+def print_error(message: str) -> None:
+    """Write an error to standard error."""
+    _write(sys.stderr, "error:", " ", {"fg": "red", "bold": True})
+    _write(sys.stderr, message, "\n", {})
 
 
 def print_json(value: Any) -> None:
@@ -37,16 +39,27 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, default=str))
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table to standard output."""
+    # rich is slow to import, and only commands that print tables need it.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     drawn = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, show_edge=False)
     for place, column in enumerate(columns):
         drawn.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
-        drawn.add_row(*(_escaped(cell) for cell in row))
-    out.print(drawn)
-    out.print()
+        drawn.add_row(*map(Text, row))
+    # rich follows NO_COLOR and leaves colours out where the stream is not a terminal.
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(drawn)
+    console.print()
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+def _write(stream: TextIO, text: str, end: str, style: dict[str, Any]) -> None:
+    """Write in one call, so that what several threads write stays in whole lines."""
+    if style and is_terminal(stream) and not os.environ.get("NO_COLOR"):
+        text = typer.style(text, **style)
+    stream.write(f"{text}{end}")
+    stream.flush()

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.cli.output import RESULTS, Json, Quiet, Results, out, print_json
-from supertau.benchmarks.report import report
+from supertau.benchmarks.cli.options import RESULTS, Json, Quiet, Results, application
+from supertau.benchmarks.cli.output import print_json, say
+from supertau.benchmarks.verbs.report import report
 
 EXAMPLES = """Examples:
 
@@ -16,7 +17,10 @@ supertau report
 
 supertau report --view unique --columns all --to my_report"""
 
+app = application()
 
+
+@app.command("report", epilog=EXAMPLES)
 def command(
     results: Results = RESULTS,
     to: Annotated[Path | None, typer.Option(help="Folder to write to [default: RESULTS/report].")] = None,
@@ -29,12 +33,15 @@ def command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write leaderboard.md, .csv, .tex, .html and figures (PNG, PDF)."""
+    """Write leaderboards and figures from the records of runs.
+
+    The files are leaderboard.md, .csv, .tex and .html, runs.csv, and figures as PNG and PDF.
+    """
     chosen = columns.split(",") if columns and columns != "all" else columns
     target = to or results / "report"
-    written = report(results, target, truth=truth, columns=chosen, view=view, figures=figures)
+    files = report(results, to=target, truth=truth, columns=chosen, view=view, figures=figures).files
     if as_json:
-        print_json([str(path) for path in written])
+        print_json([str(path) for path in files])
     elif not quiet:
-        out.print((target / "leaderboard.md").read_text(), markup=False)
-        out.print(f"{len(written)} files in {target}; open {target / 'leaderboard.html'}", markup=False)
+        say((target / "leaderboard.md").read_text(encoding="utf-8"))
+        say(f"{len(files)} files in {target}; open {target / 'leaderboard.html'}")

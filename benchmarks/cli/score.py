@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.cli.output import RESULTS, Json, Quiet, Results, out, print_json, table
-from supertau.benchmarks.judging.external import score
+from supertau.benchmarks.cli.options import RESULTS, Json, Quiet, Results, application
+from supertau.benchmarks.cli.output import say, table
 from supertau.benchmarks.judging.judge import headline
+from supertau.benchmarks.record import MetricRow
+from supertau.benchmarks.verbs.score import score
 
 EXAMPLES = """Examples:
 
@@ -19,7 +21,10 @@ supertau score seed1.parquet --name "My method" --seed 1 --column accuracy --tru
 
 The table needs a column 'architecture' in the space's text form and at least one numeric column, higher is better."""
 
+app = application()
 
+
+@app.command("score", epilog=EXAMPLES)
 def command(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet table: architecture, score, ...")],
     name: Annotated[str | None, typer.Option(help="Name on the leaderboard [default: the file's].")] = None,
@@ -38,27 +43,30 @@ def command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a table of scores: full metrics, no training; it joins the leaderboard."""
+    """Judge scores that were made elsewhere, without training.
+
+    They get all metrics, a record, and a place on the leaderboard.
+    """
     run = score(
         file, results=results, name=name, space=space, truth=truth, truth_path=truth_path, columns=column,
         source=source, seed=seed, trust_pickle=trust_pickle,
     )  # fmt: skip
     if as_json:
-        print_json(run.record)
-    elif not quiet:
+        say(run.record.to_json(), end="")
+        return
+    if not quiet:
         rows = [
-            [m["column"], m["view"], m["key"], _number(m["value"], m["undefined"]), _interval(m), _number(m["ceiling"])]
-            for m in run.record["metrics"]
+            [m.column, m.view, m.key, _number(m.value, m.undefined), _interval(m), _number(m.ceiling)]
+            for judgement in run.record.judgements
+            for m in judgement.metrics
         ]
-        table(str(run.record["title"]), ["column", "view", "metric", "value", "95 % interval", "ceiling"], rows)
-    if not as_json:
-        out.print(f"{headline(run.record)}\nrecord: {run.folder}", markup=False)
+        table(run.record.title, ["column", "view", "metric", "value", "95 % interval", "ceiling"], rows)
+    say(f"{headline(run.record, run.judgement())}\nrecord: {run.folder}")
 
 
 def _number(value: float | None, instead: str | None = None) -> str:
     return f"{value:.4f}" if value is not None else instead or "-"
 
 
-def _interval(row: dict[str, float | None]) -> str:
-    low, high = row["low"], row["high"]
-    return f"[{low:.4f}, {high:.4f}]" if low is not None and high is not None else "-"
+def _interval(row: MetricRow) -> str:
+    return f"[{row.low:.4f}, {row.high:.4f}]" if row.low is not None and row.high is not None else "-"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
-from supertau.benchmarks.cli.output import RESULTS, Json, Quiet, Results, err, out, print_json
-from supertau.benchmarks.judging.comparison import find
-from supertau.benchmarks.record import load_runs
-from supertau.benchmarks.runs.search import evolve
+from supertau.benchmarks.cli.options import RESULTS, Json, Quiet, Results, application
+from supertau.benchmarks.cli.output import print_json, say
+from supertau.benchmarks.cli.progress import progress
+from supertau.benchmarks.record import Phase
+from supertau.benchmarks.runs.events import Event
+from supertau.benchmarks.verbs.search import search
 from supertau.estimators.components.evolution import Evolution, EvolutionConfig
 
 EXAMPLES = """Examples:
@@ -21,7 +22,10 @@ supertau search spos-nasbench201-digits-s1 --generations 10 --max-params 1000000
 
 1,050 evaluations by default: 50 random architectures and 20 generations of 50."""
 
+app = application()
 
+
+@app.command("search", epilog=EXAMPLES)
 def command(
     run: Annotated[str, typer.Argument(help="Estimator, title, group or run id of a finished run.")],
     population: Annotated[int, typer.Option(min=2)] = EvolutionConfig.population,
@@ -37,30 +41,20 @@ def command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find a good architecture by its score, then look up how good it truly is."""
-    held = find(load_runs(results), run).runs[0]
-    config = EvolutionConfig(
-        population=population, generations=generations, mutation_probability=mutation,
-        mutants=population // 2, crossovers=population // 2, parents=min(EvolutionConfig.parents, population),
-        max_parameters=max_params, max_macs=max_macs,
-    )  # fmt: skip
-    with Progress(console=err, disable=quiet or not err.is_terminal) as bars:
-        task = bars.add_task(f"search with {held.record['run_id']}", total=generations + 1)
+    """Search for a good architecture with a trained estimator.
 
-        def advance(evolution: Evolution) -> None:
-            bars.advance(task)
+    The estimator's score guides the search; the ground truth of the winner is looked up afterwards.
+    """
+    with progress(1, quiet=quiet, units={Phase.SCORE: "generation"}) as listener:
 
-        found = evolve(held, config, seed=seed, device=device, on_generation=advance)
+        def report(evolution: Evolution) -> None:
+            listener(Event(f"search with {run}", Phase.SCORE, len(evolution.generations), generations + 1))
+
+        result = search(
+            run, population=population, generations=generations, mutation=mutation, max_params=max_params,
+            max_macs=max_macs, seed=seed, device=device, results=results, on_generation=report,
+        )  # fmt: skip
     if as_json:
-        print_json(found)
-        return
-    lines = [f"best by {found['score_column']} {found['score']:.4f}: {found['best']}"]
-    if "truth" in found:
-        t = found["truth"]
-        lines.append(
-            f"true accuracy on {t['dataset']} {t['accuracy']:.2f} %, rank {t['rank']} of {t['of']}, "
-            f"{t['regret']:.2f} points below the best"
-        )
-    lines.append(f"{found['evaluations']} evaluations, {found['mutation_rule']}; kept in {found['file']}")
-    for line in lines:
-        out.print(line, markup=False)
+        print_json(result.as_dict())
+    else:
+        say(result)

@@ -1,4 +1,4 @@
-"""supertau truth: ground truth made here, by training architectures alone."""
+"""supertau truth: ground truth made by stand-alone training."""
 
 from __future__ import annotations
 
@@ -9,28 +9,20 @@ from typing import Annotated
 
 import typer
 
-from supertau.benchmarks.cli.output import (
-    FAILED,
-    INTERRUPTED,
-    RESULTS,
-    Json,
-    Quiet,
-    Results,
-    print_json,
-    print_note,
-    table,
-)
+from supertau.benchmarks.cli.options import RESULTS, Json, Quiet, Results, application
+from supertau.benchmarks.cli.output import FAILED, INTERRUPTED, print_json, print_note, table
 from supertau.benchmarks.cli.progress import progress
+from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Interrupted
 from supertau.benchmarks.standalone.table import check_table, make_truth
 from supertau.benchmarks.standalone.training import RECIPES, get_recipe
 from supertau.search_spaces.spaces import get_space
 from supertau.search_spaces.table import packaged_file
 
-app = typer.Typer(
-    help="Ground truth made by stand-alone training, for a space or image set that has none.",
+app = application(
+    help="Make and check ground truth by stand-alone training.\n\nFor a space or an image set that has none.",
+    epilog="Example: supertau truth train --space nasbench301 --pool random:200",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 
@@ -57,7 +49,7 @@ def train_command(
     results: Results = RESULTS,
     quiet: Quiet = False,
 ) -> None:
-    """Train architectures alone and write a ground-truth table; resumable."""
+    """Train each architecture stand-alone and write a table; resumable."""
     given = {"images": images, "image_size": image_size, "channels": channels, "cells": cells, "epochs": epochs}
     changed = {key: value for key, value in given.items() if value is not None}
     base = get_recipe(recipe, space)
@@ -66,17 +58,11 @@ def train_command(
         used = replace(used, name=name or f"{recipe}-changed")
     target = table_path or results / "truth" / f"{space}-{used.name}.parquet"
     try:
-        with progress(1, quiet=quiet) as listener:
+        with progress(1, quiet=quiet, units={Phase.TRAIN: "training"}) as listener:
             make_truth(
-                space,
-                used,
-                pool=pool,
-                seeds=seeds,
-                out=target,
-                work=results / "truth",
-                workers=workers,
+                space, used, pool=pool, seeds=seeds, out=target, work=results / "truth", workers=workers,
                 listener=listener,
-            )
+            )  # fmt: skip
     except Interrupted:
         print_note("interrupted; the same command again goes on with it.")
         raise typer.Exit(INTERRUPTED) from None
@@ -97,9 +83,12 @@ def check_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train some rows of a table again and compare; exit status 1 when one differs by more than two seeds do."""
-    held = nullcontext(path) if path else packaged_file(get_space(space), "micro")
-    with progress(1, quiet=quiet or as_json) as listener, held as file:
+    """Train some rows of a table again and compare.
+
+    Exit status 1 when one differs by more than two seeds of the table do.
+    """
+    source = nullcontext(path) if path else packaged_file(get_space(space), "micro")
+    with progress(1, quiet=quiet or as_json, units={Phase.TRAIN: "training"}) as listener, source as file:
         rows = check_table(file, get_space(space), count, listener)
     if as_json:
         print_json(rows)

@@ -26,7 +26,7 @@ PASSES = 256
 """Budget of a check: 8 steps of a batch of 32."""
 SEED, OTHER_SEED = 0, 1
 CONNECTED, DISCONNECTED, FEW = 6, 2, 3
-"""Architectures scored, with and without a path from input to output; and how many where a few will do."""
+"""Numbers of architectures scored: with and without a path from input to output, and where a few are enough."""
 
 
 class Skipped(Exception):
@@ -46,7 +46,7 @@ class Step:
 
 @dataclass
 class Recorder(Monitor):
-    """Keeps what a training loop reports, and does something after given steps."""
+    """Records what a training loop reports, and calls a function after each step."""
 
     steps: list[Step] = field(default_factory=list)
     then: Callable[[Estimator, int, int], None] | None = None
@@ -78,7 +78,7 @@ def tiny_images() -> tuple[ImageSet, ImageSet]:
 
 @dataclass
 class Case:
-    """One estimator class under check. What is costly and only looked at is made once."""
+    """One estimator class under check. Fits that checks only look at are made once and shared."""
 
     cls: type[Estimator]
     space: SearchSpace = field(default_factory=lambda: get_space("nasbench201"))
@@ -143,7 +143,7 @@ class Case:
 
     @property
     def steps(self) -> list[Step]:
-        """What the monitor heard during that fit; empty for one that does not train."""
+        """The monitor's records of that fit; empty for an estimator that does not train."""
         return self._run[1].steps
 
     @cached_property
@@ -166,24 +166,24 @@ class Case:
         if not self.cls.trains:
             raise Skipped("it does not train")
         if not self.steps or self.steps[-1].total < 2:
-            raise Skipped("it made fewer than two steps; see monitor_hears_every_step")
+            raise Skipped("it made fewer than two steps; see monitor_is_called_every_step")
         return self.steps[-1].total // 2
 
 
 def through_disk(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state as a checkpoint file would give it back; skip when it cannot be written and read."""
+    """Return a state after writing it to a checkpoint file and reading it; skip when that is impossible."""
     file = io.BytesIO()
     try:
         torch.save(state, file)
         file.seek(0)
-        held: dict[str, Any] = torch.load(file, weights_only=True)
-    except Exception as error:  # pickling can fail in any way; another check tells about it
+        stored: dict[str, Any] = torch.load(file, weights_only=True)
+    except Exception as error:  # pickling can fail in any way; another check reports it
         raise Skipped("its state cannot be saved and read; see state_is_plain_data") from error
-    return held
+    return stored
 
 
 def different(one: dict[str, Floats], other: dict[str, Floats]) -> str:
-    """Return what tells two sets of score columns apart; an empty text when every byte is the same."""
+    """Return how two sets of score columns differ; an empty text when every byte is the same."""
     if tuple(one) != tuple(other):
         return f"columns {tuple(one)} became {tuple(other)}"
     for name, values in one.items():

@@ -52,15 +52,15 @@ def _assert_costs(case: Case, cost: dict[str, float], when: str) -> None:
 def diagnostics_are_json(case: Case) -> None:
     """`diagnostics` is a dict of finite JSON values: it goes into the record as it is."""
     case.fitted.score(case.few)
-    found = case.fitted.diagnostics()
-    assert isinstance(found, dict), f"{case.name}.diagnostics() gave {type(found).__name__}, expected a dict."
+    figures = case.fitted.diagnostics()
+    assert isinstance(figures, dict), f"{case.name}.diagnostics() gave {type(figures).__name__}, expected a dict."
     try:
-        again = json.loads(json.dumps(found, allow_nan=False))
+        again = json.loads(json.dumps(figures, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise AssertionError(
             f"{case.name}.diagnostics() is not JSON ({error}): use .item() and .tolist(), and None for what is missing."
         ) from error
-    assert list(again) == list(found), f"{case.name}.diagnostics(): keys must be text, got {list(found)}."
+    assert list(again) == list(figures), f"{case.name}.diagnostics(): keys must be text, got {list(figures)}."
 
 
 def global_state_is_left_alone(case: Case) -> None:
@@ -114,11 +114,11 @@ def truth_is_not_seen(case: Case) -> None:
     asked: list[str] = []
 
     def refuse(name: str) -> Callable[..., Any]:
-        def told(*_: Any, **__: Any) -> Any:
+        def raising(*_: Any, **__: Any) -> Any:
             asked.append(name)
             raise SupertauError("an estimator never sees ground truth.")
 
-        return told
+        return raising
 
     with (
         mock.patch.object(type(case.space), "truth", refuse("space.truth()")),

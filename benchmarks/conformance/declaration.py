@@ -6,9 +6,9 @@ import json
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
-from supertau.benchmarks.config import validated
 from supertau.benchmarks.conformance.case import Case
 from supertau.benchmarks.presets import PRESETS
+from supertau.benchmarks.runs.plan import validated
 from supertau.search_spaces.errors import SupertauError, unknown
 from supertau.search_spaces.spaces import SPACES
 
@@ -26,12 +26,12 @@ def config_is_plain(case: Case) -> None:
     assert frozen, f"{config.__name__} can be changed: write @dataclass(frozen=True)."
     bare = [f.name for f in fields(config) if f.default is MISSING and f.default_factory is MISSING]
     assert not bare, f"{config.__name__}: {', '.join(bare)} without a default: every field needs one."
-    held = case.make().config
-    assert held == case.make().config, (
+    settings = case.make().config
+    assert settings == case.make().config, (
         f"{config.__name__}: equal settings compare as different: keep the dataclass's ==."
     )
     try:
-        text = json.dumps(asdict(held), allow_nan=False)
+        text = json.dumps(asdict(settings), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise AssertionError(
             f"{config.__name__} is not JSON ({error}): use numbers, text, booleans, None, and tuples or dicts of them."
@@ -40,14 +40,16 @@ def config_is_plain(case: Case) -> None:
         again = validated(case.cls, json.loads(text))
     except SupertauError as error:
         raise AssertionError(f"{config.__name__} read back from a record: {error} Correct the field's type.") from error
-    assert again == held, f"{config.__name__} became {again} after JSON, was {held}: use tuples in place of lists."
+    assert again == settings, (
+        f"{config.__name__} became {again} after JSON, was {settings}: use tuples in place of lists."
+    )
 
 
 def presets_are_valid(case: Case) -> None:
     """`presets` and `space_settings` name presets, spaces and fields of Config: no value is silently left out."""
-    held = [("presets", key, values) for key, values in case.cls.presets.items()]
-    held += [("space_settings", key, values) for key, values in case.cls.space_settings.items()]
-    for where, key, values in held:
+    entries = [("presets", key, values) for key, values in case.cls.presets.items()]
+    entries += [("space_settings", key, values) for key, values in case.cls.space_settings.items()]
+    for where, key, values in entries:
         preset, _, space = key.partition(":") if where == "presets" else ("", "", key)
         place = f"{case.name}.{where}"
         assert not preset or preset in PRESETS, f"{place}: {unknown('preset', preset, PRESETS)}"

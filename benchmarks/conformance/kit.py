@@ -39,7 +39,7 @@ CHECKS: dict[str, Check] = {
         scores.fit_starts_afresh,
         scores.other_images_work,
         training.budget_is_kept,
-        training.monitor_hears_every_step,
+        training.monitor_is_called_every_step,
         training.scoring_leaves_no_trace,
         training.training_resumes,
         training.scores_survive_restore,
@@ -53,7 +53,7 @@ CHECKS: dict[str, Check] = {
 }
 
 FIRST_FIT = scores.scores_are_well_formed.__name__
-"""When this one cannot fit or score at all, those after it would only say the same again."""
+"""If the estimator cannot fit or score at all, the checks after this one would only repeat that."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def check_estimator(
 ) -> list[Result]:
     """Return how every check ended for an estimator class on a space; nothing is raised for a class that fails.
 
-    listener: told each result as soon as it is there.
+    listener: called with each result as soon as it is there.
     """
     case, results, hopeless = Case(cls, get_space(space)), list[Result](), ""
     for name, check in CHECKS.items():
@@ -113,12 +113,12 @@ def parametrize(cls: type[Estimator]) -> pytest.MarkDecorator:
 def one_thread() -> Iterator[None]:
     """Run a block with one thread of torch."""
     # The problem is too small for more: threads that wait for each other make a busy machine many times slower.
-    held = torch.get_num_threads()
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(held)
+        torch.set_num_threads(before)
 
 
 _RAISED = "raised "
@@ -132,7 +132,7 @@ def _run(name: str, check: Check, case: Case) -> Result:
         return Result(name, True, skipped_reason=str(reason))
     except AssertionError as error:
         return Result(name, False, message=str(error) or f"an assertion does not hold{_place(error, case.cls)}.")
-    except Exception as error:  # an estimator may fail in any way; it is told, and the other checks go on
+    except Exception as error:  # an estimator may fail in any way; that is reported, and the other checks run
         text = f"{_RAISED}{type(error).__name__}: {error}{_place(error, case.cls)}"
         return Result(name, False, message=text)
     return Result(name, True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from supertau.benchmarks.conformance.case import CONNECTED, OTHER_SEED, Case, different, joined, tiny_images
-from supertau.benchmarks.runs.stages import checked
+from supertau.benchmarks.runs.shards import checked
 from supertau.estimators.estimator import Budget, Estimator, Floats
 from supertau.estimators.problem import ImageSet
 from supertau.search_spaces.errors import SupertauError
@@ -49,11 +49,11 @@ def scores_are_independent(case: Case) -> None:
     estimator, architectures = case.fitted, case.pool
     whole = estimator.score(architectures)
     backwards = joined([estimator.score(architectures[::-1])], range(len(architectures))[::-1])
-    told = different(whole, backwards)
-    assert not told, f"{case.name}: scores depend on order ({told}). {_WHOLE}"
+    difference = different(whole, backwards)
+    assert not difference, f"{case.name}: scores depend on order ({difference}). {_WHOLE}"
     parts = joined([estimator.score(architectures[:1]), estimator.score(architectures[1:])])
-    told = different(whole, parts)
-    assert not told, f"{case.name}: scores depend on how the pool is split ({told}). {_WHOLE}"
+    difference = different(whole, parts)
+    assert not difference, f"{case.name}: scores depend on how the pool is split ({difference}). {_WHOLE}"
 
 
 _WHOLE = "Score each architecture on its own: reset statistics, and derive random numbers from seed and architecture."
@@ -61,9 +61,9 @@ _WHOLE = "Score each architecture on its own: reset statistics, and derive rando
 
 def same_seed_same_scores(case: Case) -> None:
     """Two runs with one seed give the same bytes: otherwise no published number can be had again."""
-    told = different(case.reference, case.repeated)
-    assert not told, (
-        f"{case.name}: two runs with one seed differ ({told}). Draw all random numbers from generators seeded by "
+    difference = different(case.reference, case.repeated)
+    assert not difference, (
+        f"{case.name}: two runs with one seed differ ({difference}). Draw all random numbers from generators seeded by "
         "problem.seed (estimators.training.generators), and build modules within seeded_weights."
     )
 
@@ -71,11 +71,13 @@ def same_seed_same_scores(case: Case) -> None:
 def other_seed_other_scores(case: Case) -> None:
     """Another seed gives other scores, unless `deterministic` says not: the spread over seeds is part of a result."""
     case.needs_reproducible()
-    told = different(case.reference, case.fit(case.problem(OTHER_SEED)).score(case.few))
+    difference = different(case.reference, case.fit(case.problem(OTHER_SEED)).score(case.few))
     if case.cls.deterministic:
-        assert not told, f"{case.name} is `deterministic`, but another seed changes {told}: set deterministic = False."
+        assert not difference, (
+            f"{case.name} is `deterministic`, but another seed changes {difference}: set deterministic = False."
+        )
     else:
-        assert told, (
+        assert difference, (
             f"{case.name}: another problem.seed gives the same scores. Seed by problem.seed; "
             "if chance plays no part, set deterministic = True."
         )
@@ -87,8 +89,10 @@ def fit_starts_afresh(case: Case) -> None:
     estimator = case.make()
     estimator.fit(case.problem(OTHER_SEED), Budget(case.budget.passes // 2))
     estimator.fit(case.problem(), case.budget)
-    told = different(case.reference, estimator.score(case.few))
-    assert not told, f"{case.name}: an earlier fit shows in the scores ({told}). Build everything anew in start()."
+    difference = different(case.reference, estimator.score(case.few))
+    assert not difference, (
+        f"{case.name}: an earlier fit shows in the scores ({difference}). Build everything anew in start()."
+    )
 
 
 def other_images_work(case: Case) -> None:

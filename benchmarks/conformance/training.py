@@ -1,4 +1,4 @@
-"""Checks of training: its budget, its reports, and that it can be watched, stopped and taken up again."""
+"""Checks of training: its budget, its reports, and that it can be watched, stopped and resumed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from supertau.benchmarks.runs.events import Interrupted
 from supertau.estimators.estimator import Estimator
 
 LEAST_STEPS = 4
-"""Of the tiny budget, so that there is a middle to stop in."""
+"""Steps that the tiny budget must give, so that there is a middle to stop in."""
 PLAIN = (torch.Tensor, bool, int, float, str, type(None))
 
 
 def budget_is_kept(case: Case) -> None:
-    """Training uses images, and no more than the budget; a free method uses none: tau is compared at equal cost."""
+    """Training uses images, and no more than the budget; other methods use none: tau is compared at equal cost."""
     used = case.fitted.cost()["train_images"]
     if not case.cls.trains:
         assert used == 0, f"{case.name} has trains=False but cost()['train_images'] is {used}: set trains = True."
@@ -33,8 +33,8 @@ def budget_is_kept(case: Case) -> None:
     )
 
 
-def monitor_hears_every_step(case: Case) -> None:
-    """monitor.after_step is called with rising steps up to `total`: progress, checkpoints and Ctrl-C hang on it."""
+def monitor_is_called_every_step(case: Case) -> None:
+    """monitor.after_step is called after every step up to `total`: progress, checkpoints and Ctrl-C need it."""
     steps = case.steps
     if not case.cls.trains:
         raise Skipped("it does not train")
@@ -67,15 +67,15 @@ def scoring_leaves_no_trace(case: Case) -> None:
             estimator.score(case.few)
 
     estimator = case.fit(monitor=Recorder(then=look))
-    told = different(case.reference, estimator.score(case.few))
-    assert not told, (
-        f"{case.name}: training went another way after scoring in its middle ({told}). Put modes and batch-norm "
+    difference = different(case.reference, estimator.score(case.few))
+    assert not difference, (
+        f"{case.name}: training ended differently after scoring in its middle ({difference}). Put modes and batch-norm "
         "statistics back (PathScorer does), and do not draw from training's generators in score()."
     )
 
 
 def training_resumes(case: Case) -> None:
-    """A run stopped in mid-training and taken up by a new instance ends as the uninterrupted one, to the last byte."""
+    """A run stopped in mid-training and resumed by a new instance ends as the uninterrupted one, to the last byte."""
     middle = case.needs_steps()
     case.needs_reproducible()
     kept: dict[str, Any] = {}
@@ -97,13 +97,13 @@ def training_resumes(case: Case) -> None:
     numbers = [s.step for s in recorder.steps]
     expected = list(range(middle + 1, case.steps[-1].total + 1))
     assert numbers == expected, (
-        f"{case.name} stopped after step {middle} and reported {_shortened(numbers)} when taken up, expected "
-        f"{_shortened(expected)}: the step belongs into state_dict()."
+        f"{case.name} stopped after step {middle} and reported {_shortened(numbers)} when resumed, expected "
+        f"{_shortened(expected)}: the step, or its training loop, must be named in `state`."
     )
-    told = different(case.reference, again.score(case.few))
-    assert not told, (
-        f"{case.name}: a resumed run differs from the uninterrupted one ({told}). state_dict() must hold weights, "
-        "optimiser, step, order of batches and the state of every generator."
+    difference = different(case.reference, again.score(case.few))
+    assert not difference, (
+        f"{case.name}: a resumed run differs from the uninterrupted one ({difference}). `state` must name all that "
+        "changes in training: networks, loops, samplers, generators, counters."
     )
 
 
@@ -112,20 +112,22 @@ def scores_survive_restore(case: Case) -> None:
     case.needs_reproducible()
     again = case.make()
     again.restore(case.problem(), through_disk(case.fitted.state_dict()))
-    told = different(case.reference, again.score(case.few))
-    assert not told, f"{case.name}: a restored instance scores differently ({told}). Is all in state_dict()?"
+    difference = different(case.reference, again.score(case.few))
+    assert not difference, (
+        f"{case.name}: a restored instance scores differently ({difference}). Does `state` name all that changes?"
+    )
     used, before = again.cost()["train_images"], case.fitted.cost()["train_images"]
     assert used == before, f"{case.name}: cost()['train_images'] was {before}, {used} after restore: keep the count."
 
 
 def state_is_plain_data(case: Case) -> None:
-    """`state_dict` holds tensors, numbers, text, dicts and lists: checkpoints are read without running code."""
+    """`state_dict` returns tensors, numbers, text, dicts and lists: checkpoints are read without running code."""
     state = case.fitted.state_dict()
     assert isinstance(state, dict), f"{case.name}.state_dict() gave {type(state).__name__}, expected a dict."
     foreign = _foreign(state, "state")
     assert not foreign, (
         f"{case.name}.state_dict(): {foreign}; expected tensors, numbers, text, dicts and lists only. "
-        "For a numpy generator use estimators.training.generators.numpy_state, for an array torch.from_numpy."
+        "Attributes named in `state` are converted: generators and numpy arrays, too."
     )
     file = io.BytesIO()
     torch.save(state, file)
@@ -134,16 +136,16 @@ def state_is_plain_data(case: Case) -> None:
 
 
 def _foreign(value: Any, place: str) -> str:
-    """Return where something stands that is not plain data, and what; an empty text when all is plain."""
+    """Return the place and type of something that is not plain data; an empty text when all is plain."""
     if isinstance(value, dict):
-        for key, held in value.items():
+        for key, member in value.items():
             if type(key) not in (str, int):
                 return f"{place} has the key {key!r} of type {type(key).__name__}"
-            if found := _foreign(held, f"{place}[{key!r}]"):
-                return found
+            if foreign := _foreign(member, f"{place}[{key!r}]"):
+                return foreign
         return ""
     if isinstance(value, list | tuple):
-        return next((found for i, held in enumerate(value) if (found := _foreign(held, f"{place}[{i}]"))), "")
+        return next((text for i, member in enumerate(value) if (text := _foreign(member, f"{place}[{i}]"))), "")
     # The exact type: a numpy float is a float, and torch.load refuses it.
     return "" if isinstance(value, torch.Tensor) or type(value) in PLAIN else f"{place} is {type(value).__name__}"
 

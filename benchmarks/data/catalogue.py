@@ -108,7 +108,7 @@ _ITEMS = (
             ),
         ),
         licence="MIT",
-        note="Debian's package dataset-fashion-mnist is found where it installs.",
+        note="The files of Debian's package dataset-fashion-mnist do as well, where it installs them.",
     ),
     DataItem(
         key="imagenet16-120",

@@ -73,7 +73,7 @@ def download(item: DataItem, folder: Path, *, progress: bool = False, anew: bool
 
 
 def _retrieve(item: DataItem, file: RemoteFile, folder: Path, progress: bool) -> None:
-    import requests  # comes with pooch, and takes a while to import
+    import requests  # slow to import, as pooch knows: it imports it only to download, too
 
     path = folder / file.path
     for attempt in range(1, _ATTEMPTS + 1):
@@ -173,6 +173,7 @@ def _bar(name: str, wanted: bool) -> Iterator[_Bar | bool]:
     if not wanted:
         yield False
         return
+    # rich is slow to import, and only a terminal shows a bar.
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from supertau.benchmarks.data.catalogue import DATA, DataItem
 from supertau.benchmarks.data.download import by_hand, download, instructions
-from supertau.benchmarks.images.source import IMAGES, ImageSource
+from supertau.benchmarks.images.registry import IMAGES
 from supertau.search_spaces.cache import WrongChecksum, cache_folder, check
 from supertau.search_spaces.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from supertau.benchmarks.images.source import ImageSource
 
 __all__ = ["DATA", "DataRow", "State", "Verified", "cache_folder", "fetch", "list_data", "verify"]
 
 
 class State(StrEnum):
-    """What a check of a file found."""
+    """The state of a file that was checked."""
 
     OK = "ok"
     UNCHECKED = "present, no checksum to compare with"
@@ -48,7 +52,7 @@ class DataRow:
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found out about one file or split of an item."""
+    """The state of one file of an item, or of one split of its images."""
 
     key: str
     file: str
@@ -77,8 +81,8 @@ def list_data(folder: Path | None = None) -> list[DataRow]:
 def fetch(key: str, folder: Path | None = None, *, progress: bool = False, force: bool = False) -> list[Path]:
     """Download an item, check and unpack it; return its files. What is there and right is not downloaded again.
 
-    folder: None is the cache folder; progress: show a bar; force: download even so. Raises UnknownName, and DataError
-    with address, size and target folder when the file cannot be had.
+    folder: None is the cache folder; progress: show a bar; force: download in any case. Raises UnknownName, and
+    DataError with address, size and target folder when the file cannot be had.
     """
     item = _item(key)
     folder = folder or cache_folder()

@@ -10,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Listener
 
+WORKER = "supertau.benchmarks.execution.worker"
 ERROR, INTERRUPTED = 2, 130
+"""Exit status of a run that met an error outside the method, and of one that was asked to stop."""
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 """Tells glibc's allocator, where it is the one, not to give freed memory back to the system between two operations:
 writing to memory that is new takes up to ten times as long."""
@@ -27,22 +30,24 @@ class Ended:
     printed: str = ""
 
 
-def start(job: dict[str, Any], where: str, *processes: str) -> subprocess.Popen[str]:
-    """Start `supertau.benchmarks.execution.worker` with a job, and return the process, to be handed to `follow`.
+def start(job: dict[str, Any], devices: tuple[str, int] | None = None) -> subprocess.Popen[str]:
+    """Start a run's process (`worker`) with a job, and return the process, to be handed to `follow`.
 
-    processes: kind and number of devices, when there are several.
-    where: the folder that the command was started in. It counts for relative paths and 'module:Class' estimators.
+    job: see `worker`; its `folder` is where the command was started, it counts for relative paths. devices: kind and
+    number, when one supernet is trained on several.
     """
     threads = str(job["settings"]["threads"])
     environment = {
         **KEEP_MEMORY,
         **os.environ,  # threads must be known before torch loads
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
-        "PYTHONPATH": os.pathsep.join([where, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        # Python would put the folder before its own library, and a file random.py there would take the library's place.
+        "PYTHONSAFEPATH": "1",
     }
+    arguments = [devices[0], str(devices[1])] if devices else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "supertau.benchmarks.execution.worker", *processes], cwd=where, env=environment,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", WORKER, *arguments], cwd=job["folder"], env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
     )  # fmt: skip
     assert process.stdin
     process.stdin.write(json.dumps(job))
@@ -51,16 +56,16 @@ def start(job: dict[str, Any], where: str, *processes: str) -> subprocess.Popen[
 
 
 def follow(process: subprocess.Popen[str], run_id: str, listener: Listener) -> Ended:
-    """Pass on what a run tells until its process ends."""
+    """Pass on the events of a run until its process ends."""
     assert process.stdout
     assert process.stderr
-    last = Event(run_id, "start")
+    last = Event(run_id, Phase.START)
     with ThreadPoolExecutor(1) as reader:  # standard error must be drained meanwhile, or the process may block on it
         errors = reader.submit(process.stderr.read)
         for line in process.stdout:
             try:
-                last = Event(**json.loads(line))
-            except (ValueError, TypeError):
+                last = Event.from_plain(json.loads(line))
+            except (ValueError, TypeError, KeyError):
                 continue  # something else printed to standard output, a plugin perhaps
             listener(last)
         return Ended(process.wait(), last, errors.result())

@@ -1,9 +1,9 @@
 """Carries out many runs on a Ray cluster that is already there.
 
-A run is a Ray task that starts the same process as on one machine (see `worker`) and passes on what it tells.
-The process of its own costs a second and keeps what makes runs comparable: its threads are set before torch loads, its
-peak memory is that of one run, a crash takes nothing else along and is told as it is locally, and Ctrl-C saves. It
-ends with the task: when nobody reads its progress any more it saves and stops.
+A run is a Ray task that starts the same process as on one machine (see `worker`) and passes its progress on. The
+process of its own costs a second and keeps runs comparable: threads are set before torch loads, peak memory is that of
+one run, a crash ends this run only and is reported as on one machine, and Ctrl-C saves. The process ends with the task:
+when nobody reads its progress any more, it saves and stops.
 
 Ray starts a task again elsewhere when its node is lost (never for an exception: a method's failure is a record). The
 run then goes on from its checkpoint, which is why results must lie on storage that all nodes share. That storage must
@@ -24,11 +24,13 @@ from importlib.metadata import version
 from typing import Any
 
 from supertau.benchmarks.config import RunConfig
-from supertau.benchmarks.execution.local import Outcome, job_of, outcome_of
+from supertau.benchmarks.execution.outcome import Outcome, job_of, outcome_of
 from supertau.benchmarks.execution.ray_node import ATTEMPTS, Board, Site, carry_out
 from supertau.benchmarks.files import require_writable
+from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Listener
-from supertau.benchmarks.runs.runner import Settings
+from supertau.benchmarks.runs.plan import identify
+from supertau.benchmarks.runs.settings import Settings
 from supertau.search_spaces.cache import VARIABLE
 from supertau.search_spaces.errors import SupertauError
 
@@ -73,12 +75,13 @@ class _Runs:
         here = _only_on(ray, ray.get_runtime_context().get_node_id())
         self.board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
         task = ray.remote(num_cpus=asked["CPU"], num_gpus=asked["GPU"], max_retries=ATTEMPTS - 1)(carry_out)
+        self.run_ids = [identify(config).run_id for config in configs]
         self.pending = {
-            task.remote(self.board, config.run_id, job_of(config, settings), site): place
-            for place, config in enumerate(configs)
+            task.remote(self.board, run_id, job_of(config, settings), site): place
+            for place, (config, run_id) in enumerate(zip(configs, self.run_ids, strict=True))
         }
         self.configs, self.settings = configs, settings
-        self.outcomes = [Outcome(config, None, "interrupted", "not begun") for config in configs]
+        self.outcomes = [Outcome(config, None, Phase.INTERRUPTED, "not begun") for config in configs]
         self.stopping = False
 
     def gather(self, listener: Listener) -> list[Outcome]:
@@ -89,7 +92,7 @@ class _Runs:
             self.stopping = True
             begun = self.ray.get(self.board.ask_to_stop.remote())
             for task, place in self.pending.items():
-                if self.configs[place].run_id not in begun:
+                if self.run_ids[place] not in begun:
                     self.ray.cancel(task)
             self._wait(listener)
         return self.outcomes
@@ -109,19 +112,20 @@ class _Runs:
                 _suitable(self.ray, self.asked)
 
     def _outcome(self, task: Any, listener: Listener) -> Outcome:
-        config, errors = self.configs[self.pending[task]], self.ray.exceptions
+        place, errors = self.pending[task], self.ray.exceptions
+        config = self.configs[place]
         try:
             ended = self.ray.get(task)
         except errors.TaskCancelledError:
             ended = None
         except errors.RayError as error:
             if self.stopping:
-                return Outcome(config, None, "interrupted")
+                return Outcome(config, None, Phase.INTERRUPTED)
             message = f"Ray gave the run up ({_line(error)}); run again to go on."
-            listener(Event(config.run_id, "error", text=message))
-            return Outcome(config, None, "error", message)
+            listener(Event(self.run_ids[place], Phase.ERROR, text=message))
+            return Outcome(config, None, Phase.ERROR, message)
         if ended is None:
-            return Outcome(config, None, "interrupted", "not begun")
+            return Outcome(config, None, Phase.INTERRUPTED, "not begun")
         return outcome_of(config, self.settings, ended, listener, stopping=self.stopping)
 
 

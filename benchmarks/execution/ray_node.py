@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 from supertau.benchmarks.execution.process import ERROR, INTERRUPTED, Ended, follow, start
+from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event
 
 ATTEMPTS = 10
@@ -30,22 +31,22 @@ class Board:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.attempts: Counter[str] = Counter()
-        self.heard: set[str] = set()
+        self.with_progress: set[str] = set()
         self.stop = False
 
     def begin(self, run_id: str) -> tuple[int, bool, bool]:
-        """Return how often this run was begun, now included; whether its process told anything; whether to stop."""
+        """Count one more beginning of a run; return how many there were, whether it had progress, whether to stop."""
         self.attempts[run_id] += 1
-        return self.attempts[run_id], run_id in self.heard, self.stop
+        return self.attempts[run_id], run_id in self.with_progress, self.stop
 
-    def tell(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
         """Keep an event until the command takes it."""
-        if event.phase != "start":  # told before the run's process does anything
-            self.heard.add(event.run_id)
+        if event.phase is not Phase.START:  # posted before the run's process does anything
+            self.with_progress.add(event.run_id)
         self.events.append(event)
 
     def take(self) -> list[Event]:
-        """Return events in the order told, each once."""
+        """Return events in the order they were posted, each once."""
         events, self.events = self.events, []
         return events
 
@@ -84,43 +85,41 @@ class Site:
                 f"has no folder '{self.where}'. Start the command in a folder that all nodes share: relative paths "
                 "and 'module:Class' estimators are looked up there."
             )
-        if (found := version("supertau")) != self.version:
-            return f"has supertau {found}, the command {self.version}. Install the same version on every node."
+        if (own := version("supertau")) != self.version:
+            return f"has supertau {own}, the command {self.version}. Install the same version on every node."
         return ""
 
 
 def carry_out(board: Any, run_id: str, job: dict[str, Any], site: Site) -> Ended | None:
     """Carry out one run on the present node, in a process of its own; the body of a Ray task.
 
-    Returns None when the user asked to stop before it was begun.
-
-    board: the handle of the `Board`. job: what `supertau.benchmarks.execution.worker` reads.
+    board: the handle of the `Board`. job: see `worker`. Returns None when the user asked to stop before it was begun.
     """
-    import ray
+    import ray  # optional, and loaded already where this runs
 
-    attempt, heard, stop = _answer(board.begin.remote(run_id))
+    attempt, resumed, stop = _answer(board.begin.remote(run_id))
     if stop:
-        return Ended(INTERRUPTED, Event(run_id, "interrupted")) if heard else None
+        return Ended(INTERRUPTED, Event(run_id, Phase.INTERRUPTED)) if resumed else None
     here = f"{ray.util.get_node_ip_address()} (node {ray.get_runtime_context().get_node_id()[:8]})"
     complaint = site.complaint()
     if complaint or attempt > ATTEMPTS:
         text = f"{here} {complaint}" if complaint else f"lost {ATTEMPTS} nodes (out of memory?); run again to go on."
-        error = Event(run_id, "error", text=text)
-        _answer(board.tell.remote(error))
+        error = Event(run_id, Phase.ERROR, text=text)
+        _answer(board.post.remote(error))
         return Ended(ERROR, error)
-    if heard:  # its lock may still seem held by a lost node, and --restart must not throw its work away
+    if resumed:  # a lost node may still seem to have the lock, and --restart must not throw its work away
         job = {**job, "settings": {**job["settings"], "existing": "reuse", "lock_seconds": LOCK_SECONDS}}
     if site.data is not None:
         os.environ.setdefault("SUPERTAU_DATA", site.data)
-    told = [board.tell.remote(Event(run_id, "resume" if heard else "start", text=f"on {here}"))]
+    posted = [board.post.remote(Event(run_id, Phase.RESUME if resumed else Phase.START, text=f"on {here}"))]
 
-    def tell(event: Event) -> None:
-        told[:] = [board.tell.remote(event)]  # not waited for: it must neither hold up the run nor fail it
+    def post(event: Event) -> None:
+        posted[:] = [board.post.remote(event)]  # not waited for: it must neither hold up the run nor fail it
 
-    process = start(job, site.where)
+    process = start(job)
     ended = threading.Event()
 
-    def heed() -> None:
+    def stop_when_asked() -> None:
         while not ended.wait(1.0):
             try:
                 asked = ray.get(board.stopping.remote())
@@ -130,18 +129,18 @@ def carry_out(board: Any, run_id: str, job: dict[str, Any], site: Site) -> Ended
                 process.terminate()  # Ray's processes have SIGINT blocked, and a process they start inherits that
                 return
 
-    threading.Thread(target=heed, daemon=True).start()
+    threading.Thread(target=stop_when_asked, daemon=True).start()
     try:
-        return follow(process, run_id, tell)
+        return follow(process, run_id, post)
     finally:
         ended.set()
         with suppress(ray.exceptions.RayError):
-            _answer(told[0])  # then all before it have arrived, too
+            _answer(posted[0])  # then all before it have arrived, too
 
 
 def _answer(call: Any) -> Any:
     """Wait for an actor's answer in a thread: in a task's main thread `ray.get` would lend its CPUs to another run."""
-    import ray
+    import ray  # as above
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(ray.get, call).result()

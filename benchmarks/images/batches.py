@@ -1,4 +1,4 @@
-"""Official Python batches (pickled dictionaries of CIFAR and down-sampled ImageNet), read as untrusted input."""
+"""The official Python batches of CIFAR and down-sampled ImageNet: pickled dictionaries, read without trusting them."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def read_batch(
 ) -> Batch:
     """Return rows of pixels (N, pixels) uint8 and labels (N,) of one pickled batch.
 
-    name: of the file, for messages; label_keys: under which the labels may stand; md5: expected, None checks nothing;
-    again: how the user gets the file anew. Raises WrongChecksum, and DataError for a batch that is truncated, names
-    anything but arrays, or has other shapes.
+    name: of the file, for errors; label_keys: where the labels may be, the first that is there counts; md5: what is
+    expected, None for no check; again: how to get the file again, a sentence for errors. Raises WrongChecksum, and
+    DataError for a batch that is truncated, loads anything but arrays, or has other shapes.
     """
-    if md5 is not None and (found := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
+    if md5 is not None and (actual := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
         raise WrongChecksum(
-            f"{name} has the wrong checksum: expected md5 {md5}, got {found} ({len(content):,} bytes). {again}"
+            f"{name} has the wrong checksum: expected md5 {md5}, got {actual} ({len(content):,} bytes). {again}"
         )
     try:
         entries = {_text(key): value for key, value in _Unpickler(content).load().items()}
@@ -108,7 +108,7 @@ def read_batch(
         ) from None
     except StopIteration:
         raise DataError(f"{name} has no labels: expected an entry {' or '.join(label_keys)}. {again}") from None
-    except Exception as error:  # damaged bytes make the pickle machine fail in nearly any way
+    except Exception as error:  # damaged bytes make the unpickler fail in nearly any way
         raise DataError(
             f"{name} cannot be read as a batch of images, perhaps it is truncated ({type(error).__name__}: {error}). "
             f"{again}"

@@ -29,7 +29,8 @@ class Digits(ImageSource):
     counts = {"train": 1797}  # noqa: RUF012
 
     def read(self, split: str, folder: Path) -> Loaded:
-        """Return all 1,797 images; the folder is not looked at."""
+        """Return all 1,797 images; the folder is not used."""
+        # scikit-learn is slow to import, and nothing else needs it.
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)

@@ -27,7 +27,7 @@ _PREFIX = {"train": "train", "test": "t10k"}
 
 
 class FashionMnist(ImageSource):
-    """Reads ``fashion-mnist/*-ubyte`` or ``*-ubyte.gz`` below the cache folder, or what the Debian package installed.
+    """Files ``fashion-mnist/*-ubyte`` or ``*-ubyte.gz`` in the cache folder, or those of the Debian package.
 
     Mean and standard deviation are those of the 60,000 training images.
     """
@@ -41,8 +41,8 @@ class FashionMnist(ImageSource):
     std = (0.3530,)
     augmentation = Augmentation(crop=2, flip=True)
     counts = {"train": 60_000, "test": 10_000}  # noqa: RUF012
-    # SHA-256 of the uncompressed content, as in Debian's package: the same files compressed anew, or not at all, pass,
-    # while the digits of MNIST, with the same names and shapes, do not.
+    # SHA-256 of the uncompressed content: the files may be compressed by anyone, or not at all. MNIST's digits, whose
+    # files have the same names and shapes, do not pass.
     checksums: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -59,8 +59,8 @@ class FashionMnist(ImageSource):
         names = (f"{_PREFIX[split]}-images-idx3-ubyte", f"{_PREFIX[split]}-labels-idx1-ubyte")
         places = (folder / "fashion-mnist", DEBIAN_FOLDER)
         for place in places:
-            found = [next((p for p in (place / n, place / f"{n}.gz") if p.is_file()), None) for n in names]
-            present = [path for path in found if path is not None]
+            matches = [next((p for p in (place / n, place / f"{n}.gz") if p.is_file()), None) for n in names]
+            present = [path for path in matches if path is not None]
             if len(present) == len(names):
                 return present
         raise DataError(
@@ -84,8 +84,9 @@ def read_idx(path: Path, dimensions: int, again: str, checksums: Mapping[str, st
     """Return the array of an IDX file of unsigned bytes, compressed when its name ends in .gz.
 
     Format: two zero bytes, type, number of dimensions, the lengths as big-endian uint32, the values (LeCun, MNIST).
-    again: how the user gets the file anew. checksums: SHA-256 of the uncompressed content by file name without .gz.
-    Raises DataError for a damaged or truncated file and for one of another type or dimension, WrongChecksum.
+    again: how to get the file again, a sentence for errors. checksums: SHA-256 of the uncompressed content, by name of
+    the file without .gz. Raises DataError for a damaged or truncated file and for one of another type or dimension, and
+    WrongChecksum.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -104,10 +105,10 @@ def read_idx(path: Path, dimensions: int, again: str, checksums: Mapping[str, st
             f"{path} is truncated or damaged: expected {start + math.prod(shape):,} bytes for shape {shape}, "
             f"got {len(content):,}. {again}"
         )
-    expected, found = checksums.get(path.name.removesuffix(".gz")), hashlib.sha256(content).hexdigest()
-    if expected not in (None, found):
+    expected, actual = checksums.get(path.name.removesuffix(".gz")), hashlib.sha256(content).hexdigest()
+    if expected not in (None, actual):
         raise WrongChecksum(
-            f"{path} has the wrong checksum: expected sha256 {expected} of the uncompressed content, got {found}. "
+            f"{path} has the wrong checksum: expected sha256 {expected} of the uncompressed content, got {actual}. "
             f"{again}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape).copy()

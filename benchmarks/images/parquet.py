@@ -1,4 +1,4 @@
-"""Encoded images in Parquet files, in the column layout of the Hugging Face hub; decoded once and kept as an array."""
+"""Encoded images in Parquet files with the columns of the Hugging Face hub; decoded once, then cached as an array."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHARD = re.compile(r"-of-(\d+)\.parquet$")
 def find_shards(folder: Path, split: str) -> list[Path]:
     """Return the shards ``<split>-*.parquet`` of a split in a folder or its subfolders, [] when there are none.
 
-    Raises DataError when some of the shards their names count are not there.
+    Raises DataError when there are fewer shards than their names say.
     """
     pattern = f"{split}-*.parquet"
     shards = sorted(folder.glob(pattern)) or sorted(folder.glob(f"*/{pattern}"))
@@ -46,18 +46,18 @@ def read_parquet(
     """Return RGB images (N, 3, size, size) and labels of Parquet shards, in their order.
 
     A shard has a column `img` or `image` (encoded bytes, or a struct with a field `bytes`) and one of the label
-    columns. Decoding 50,000 images takes seconds, so the pixels are kept as ``decoded/<key>-<checksum>.npy`` in
-    `folder`, or in the user's cache folder where that one is read-only, or not at all. again: how the user gets the
-    files anew. Raises DataError naming the file, and the row of a damaged image.
+    columns. Decoding 50,000 images takes seconds, so the pixels are cached as ``decoded/<key>-<checksum>.npy``
+    in `folder`, where that one is read-only in the user's cache folder, and where both are not at all. again: how to
+    get the files again, a sentence for errors. Raises DataError naming the file, and the row of a damaged image.
     """
     tables = [_read_table(shard, again) for shard in shards]
     labels = np.concatenate([_labels(t, s, label_columns, again) for t, s in zip(tables, shards, strict=True)])
-    kept = _kept_path(folder, key, shards)
-    pixels = _read_kept(kept, (len(labels), 3, size, size)) if kept is not None else None
+    cached = _cache_path(folder, key, shards)
+    pixels = _read_cached(cached, (len(labels), 3, size, size)) if cached is not None else None
     if pixels is None:
         pixels = np.concatenate([_decode(t, s, size, again) for t, s in zip(tables, shards, strict=True)])
-        if kept is not None:
-            _keep(kept, pixels)
+        if cached is not None:
+            _cache(cached, pixels)
     return torch.from_numpy(pixels), torch.from_numpy(labels)
 
 
@@ -103,8 +103,8 @@ def _decode(table: pa.Table, path: Path, size: int, again: str) -> Pixels:
     return pixels
 
 
-def _kept_path(folder: Path, key: str, shards: Sequence[Path]) -> Path | None:
-    """Return where the decoded pixels of these very files belong, None where nothing may be written."""
+def _cache_path(folder: Path, key: str, shards: Sequence[Path]) -> Path | None:
+    """Return where the decoded pixels of these files are cached, None where nothing may be written."""
     place = next((f for f in (folder, user_cache_folder()) if is_writable(f)), None)
     if place is None:
         return None
@@ -112,8 +112,8 @@ def _kept_path(folder: Path, key: str, shards: Sequence[Path]) -> Path | None:
     return place / "decoded" / f"{key}-{checksum[:16]}.npy"
 
 
-def _read_kept(path: Path, shape: tuple[int, ...]) -> Pixels | None:
-    """Return kept pixels; None when there are none, or not whole: they are then decoded again."""
+def _read_cached(path: Path, shape: tuple[int, ...]) -> Pixels | None:
+    """Return cached pixels; None when there are none or the file is damaged, so that they are decoded again."""
     try:
         pixels = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -121,8 +121,8 @@ def _read_kept(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
 
 
-def _keep(path: Path, pixels: Pixels) -> None:
-    """Write pixels for the next time; a full disk is no reason to fail, as they are in memory already."""
+def _cache(path: Path, pixels: Pixels) -> None:
+    """Write pixels for the next time. A full disk is no reason to fail: they are in memory already."""
 
     def save(part: Path) -> None:
         with part.open("wb") as file:

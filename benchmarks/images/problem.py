@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from supertau.benchmarks.images.source import IMAGES, Loaded
+from supertau.benchmarks.images.registry import IMAGES
+from supertau.benchmarks.images.source import Loaded
 from supertau.benchmarks.images.split import Rows, Size, choose, split
 from supertau.estimators.problem import ImageSet
 from supertau.estimators.training.augmentation import resize
@@ -28,10 +29,10 @@ def load_problem_images(
     """Return training and validation images of a registered image set.
 
     size: side in pixels (None: native). train, validation: number (int) or share (float) of images, class-balanced;
-    None: see `split`. seed: fixes which images. Both parts come out of the official training images, unless
-    validation_split='test' asks for the official test images to score with; the name of that set then says so.
+    None: see `split`. seed: decides which images. Both parts are taken from the official training images. With
+    validation_split='test' the second part is taken from the official test images, and its name says so.
     data: the folder with the files (None: the cache folder). Raises UnknownName, and DataError for missing or damaged
-    files and for sizes bigger than there are images.
+    files and for sizes that are larger than there are images.
     """
     if validation_split not in ("train", "test"):
         raise DataError(f"validation_split is 'train' or 'test', got '{validation_split}'.")

@@ -1,4 +1,4 @@
-"""An image source: where one kind of image comes from, and what is usual for it. The registry of all of them."""
+"""An image source: how one kind of image is read, and its usual normalisation and augmentation."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ import torch
 
 from supertau.estimators.problem import Augmentation
 from supertau.search_spaces.errors import DataError
-from supertau.search_spaces.registry import Registry
 
 Loaded = tuple[torch.Tensor, torch.Tensor]
 """Images (N, C, S, S) uint8 and labels (N,) int64."""
 
 
 class ImageSource(ABC):
-    """Reads one kind of image from the cache folder. Subclasses set the class variables and say how to read.
+    """Reads one kind of image from the cache folder. Subclasses set the class variables and implement `read`.
 
     size: native side in pixels; mean, std: per channel at the native size, in units of pixel/255; counts: number of
-    images of each official split, 'train' first; test_title: what the official test split is called when it is used
-    for scoring; fetch: how the user gets the files.
+    images of each official split, 'train' first; test_title: name of the official test split in records; fetch:
+    how the user gets the files, a sentence for errors.
     """
 
     name: ClassVar[str]
@@ -90,23 +89,9 @@ class ImageSource(ABC):
         return images, labels
 
     def augmentation_at(self, size: int) -> Augmentation:
-        """Return the usual augmentation for images of another side: lengths shrink with it, not below a pixel."""
+        """Return the usual augmentation for images of another side: lengths scale with the side, down to one pixel."""
 
         def scaled(length: int) -> int:
             return max(1, round(length * size / self.size)) if length else 0
 
         return replace(self.augmentation, crop=scaled(self.augmentation.crop), cutout=scaled(self.augmentation.cutout))
-
-
-IMAGES: Registry[type[ImageSource]] = Registry(
-    kind="image set",
-    base=ImageSource,
-    group="supertau.images",
-    builtin={
-        "digits": "supertau.benchmarks.images.digits:Digits",
-        "cifar10": "supertau.benchmarks.images.cifar:Cifar10",
-        "cifar100": "supertau.benchmarks.images.cifar:Cifar100",
-        "imagenet16-120": "supertau.benchmarks.images.imagenet16:ImageNet16",
-        "fashion-mnist": "supertau.benchmarks.images.fashion_mnist:FashionMnist",
-    },
-)

@@ -15,12 +15,12 @@ Size = int | float | None
 
 
 def split(labels: npt.ArrayLike, train: Size = None, validation: Size = None, seed: int = 0) -> tuple[Rows, Rows]:
-    """Return disjoint train and validation rows, in an order fixed by the seed.
+    """Return disjoint train and validation rows, in an order that the seed decides.
 
     labels: (N,) class numbers. Sizes that are both None are half and half; one None is the rest. In each part, and in
-    each beginning of a part, the classes' counts differ by at most 1; where a class has too few images, it is short in
-    both parts in the same proportion, and the other classes make up for it. Raises DataError for sizes the images
-    cannot give.
+    each beginning of a part, the classes' counts differ by at most 1; a class that has too few images lacks
+    them in both parts in proportion, and the other classes have more. Raises DataError for sizes that are larger than
+    there are images.
     """
     labels = np.asarray(labels)
     return _draw(labels, *_sizes(len(labels), train, validation), seed)
@@ -85,7 +85,7 @@ def _count(size: int | float, available: int, part: str) -> int:
 
 
 def _even(capacity: Rows, total: int, order: Rows) -> Rows:
-    """Return counts that sum to `total`, as equal as the capacities allow; `order` says who gets the odd ones."""
+    """Return counts that sum to `total`, as equal as the capacities allow; `order`: who gets one more first."""
     counts = np.zeros_like(capacity)
     while (left := total - int(counts.sum())) > 0:
         open_classes = [k for k in order if counts[k] < capacity[k]]

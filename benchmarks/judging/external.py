@@ -6,17 +6,20 @@ import datetime
 import difflib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from supertau.benchmarks.files import require_writable
-from supertau.benchmarks.judging.judge import judge, truth_table
-from supertau.benchmarks.record import Run, read_run, write_record, write_table
-from supertau.search_spaces.errors import DataError, InvalidArchitecture, SupertauError, unknown
-from supertau.search_spaces.pool import KINDS, select
+from supertau.benchmarks.judging.judge import judged_by
+from supertau.benchmarks.record import Record, Role, Status, pool_digest
+from supertau.benchmarks.results import RUNS, SCORES, TRUTH, Run, read_run, write_record, write_table
+from supertau.benchmarks.task import Task
+from supertau.search_spaces.errors import DataError, InvalidArchitecture, unknown
+from supertau.search_spaces.pool import KINDS, Pool, select
 from supertau.search_spaces.space import Architecture, SearchSpace
 from supertau.search_spaces.spaces import get_space
 
@@ -25,15 +28,15 @@ NAMED = 5
 
 
 def read_scores(
-    path: Path, space: SearchSpace, columns: Sequence[str] | None = None
+    given: Path | str | pd.DataFrame | Mapping[str, float], space: SearchSpace, columns: Sequence[str] | None = None
 ) -> tuple[list[Architecture], pd.DataFrame]:
-    """Return architectures and score columns (N rows, float) of a CSV or Parquet table.
+    """Return architectures and score columns (N rows, float) of a CSV or Parquet file, a frame, or a dictionary.
 
     The table has a column 'architecture' in the space's text form; every other numeric column is a score, higher is
     better, unless `columns` names some (the first is the primary). Raises DataError for a file that cannot be read, a
     missing column, unknown or repeated architectures and values that are not finite numbers, naming lines.
     """
-    table = _read(path)
+    path, table = _table(given)
     if "architecture" not in table.columns:
         raise DataError(
             f"'{path}' has no column 'architecture'; its columns are: {', '.join(map(str, table.columns))}. "
@@ -52,6 +55,19 @@ def read_scores(
     values = pd.DataFrame({c: pd.to_numeric(scores[c], errors="coerce").astype(float) for c in columns})
     _finite(path, scores, values)
     return _architectures(path, [str(text) for text in table["architecture"]], space), values
+
+
+def _table(given: Path | str | pd.DataFrame | Mapping[str, float]) -> tuple[Path, pd.DataFrame]:
+    """Return scores as a table, and what to call it in messages."""
+    if isinstance(given, str | Path):
+        return Path(given), _read(Path(given))
+    if isinstance(given, pd.DataFrame):
+        table = given
+    else:
+        table = pd.DataFrame({"architecture": list(given), "score": list(given.values())})
+    if len(table) < 2:
+        raise DataError(f"the scores have {len(table)} rows; a ranking needs at least 2.")
+    return Path("scores"), table.reset_index(drop=True)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -82,7 +98,7 @@ def _shown(cell: object) -> str:
 
 
 def _architectures(path: Path, texts: list[str], space: SearchSpace) -> list[Architecture]:
-    found: dict[Architecture, int] = {}
+    lines: dict[Architecture, int] = {}
     wrong: list[str] = []
     repeated: list[str] = []
     for line, text in enumerate(texts, start=2):
@@ -91,105 +107,108 @@ def _architectures(path: Path, texts: list[str], space: SearchSpace) -> list[Arc
         except InvalidArchitecture as error:
             wrong.append(f"line {line}: {error}{_nearest(text, space) if len(wrong) < NAMED else ''}")
             continue
-        if architecture in found:
-            repeated.append(f"line {line} repeats line {found[architecture]}: {text}")
+        if architecture in lines:
+            repeated.append(f"line {line} repeats line {lines[architecture]}: {text}")
         else:
-            found[architecture] = line
-    for problem, lines in (("unknown to the space", wrong), ("there twice", repeated)):
-        if lines:
-            more = f"\n  and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
-            shown = "\n  ".join(lines[:NAMED])
-            raise DataError(f"'{path}': {len(lines)} of {len(texts)} architectures are {problem}:\n  {shown}{more}")
-    return list(found)
+            lines[architecture] = line
+    for problem, named in (("unknown to the space", wrong), ("there twice", repeated)):
+        if named:
+            more = f"\n  and {len(named) - NAMED} more" if len(named) > NAMED else ""
+            shown = "\n  ".join(named[:NAMED])
+            raise DataError(f"'{path}': {len(named)} of {len(texts)} architectures are {problem}:\n  {shown}{more}")
+    return list(lines)
 
 
 def _nearest(text: str, space: SearchSpace) -> str:
     """Return a hint at the most similar architecture of an enumerable space."""
     if not space.is_listable:
         return ""
-    known = [space.format(a) for a in space.enumerate()]
     matcher = difflib.SequenceMatcher(a="", b=text, autojunk=False)
     best, ratio = "", 0.0
-    for candidate in known:
+    for candidate in map(space.format, space.enumerate()):
         matcher.set_seq1(candidate)
         if matcher.real_quick_ratio() > ratio and matcher.quick_ratio() > ratio and (new := matcher.ratio()) > ratio:
             best, ratio = candidate, new
     return f" Nearest: {best}" if ratio > 0.6 else ""
 
 
-def score(
-    path: Path,
+def keep_scores(
+    scores: Path | str | pd.DataFrame | Mapping[str, float],
     *,
     results: Path,
     name: str | None = None,
     space: str = "nasbench201",
     truth: str | None = None,
-    truth_path: Path | None = None,
+    truth_path: Path | str | None = None,
     columns: Sequence[str] | None = None,
     source: str = "",
     seed: int = 0,
     trust_pickle: bool = False,
 ) -> Run:
-    """Judge a table of scores against ground truth and keep it as a record with role 'external'; nothing is trained.
+    """Judge a table of scores by ground truth and keep it as a record with role EXTERNAL; nothing is trained.
 
-    name: how the leaderboard calls it, by default the file's name. Several seeds of one method share a name. The pool
-    is what the table holds: 'all' or 'unique' when it is just that, else named after the file.
+    scores: a CSV or Parquet file, a frame, or scores by architecture; see `read_scores`. name: how the leaderboard
+    calls it, by default the file's name. Several seeds of one method share a name. The pool is what the table holds:
+    'all' or 'unique' when it is just that, else named after the file. The same scores under the same name are one
+    record: another ground truth adds a judgement to it.
     """
     where = get_space(space)
-    architectures, values = read_scores(path, where, columns)
+    origin = Path(scores).name if isinstance(scores, str | Path) else "scores"
+    architectures, values = read_scores(scores, where, columns)
+    pool = Pool(_pool_name(where, architectures, origin), tuple(architectures))
+    path = None if truth_path is None else str(truth_path)
     dataset = truth or (*where.truths, *where.files)[0]
-    names = [dataset] if truth_path else dict.fromkeys([dataset, *where.truths])
-    truths = [where.truth(n, truth_path, trust_pickle=trust_pickle).table(architectures) for n in names]
-    missing = [a for a in architectures if a not in truths[0]]
-    if missing:
-        raise DataError(
-            f"ground truth '{truths[0].source}' lacks {len(missing)} of the {len(architectures)} architectures in "
-            f"'{path}', the first is {where.format(missing[0])}."
-        )
-    title = name or path.stem
+    task = Task(where, dataset, pool, truth_path=path, trust_pickle=trust_pickle)
+    task.require_all(f"'{origin}'")
+    title = name or Path(origin).stem
     texts = [where.format(a) for a in architectures]
     # The same scores in another order of rows are the same record.
     order = np.argsort(np.array(texts))
     table = pd.DataFrame({"architecture": texts, **values}).iloc[order].reset_index(drop=True)
-    truths = [t for t in truths if all(a in t for a in architectures)]
-    truth_rows = truth_table(where, truths, [architectures[row] for row in order])
-    digest = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:12]
-    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-") or "scores"
-    folder = results / "runs" / f"{slug}-{space}-external-s{seed}-{digest}"
+    content = _hash(f"{title}\n{table.to_csv(index=False)}")
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-")[:60] or "scores"
+    folder = results / RUNS / f"{slug}-{space}-external-s{seed}-{content}"
     require_writable(folder, 1_000_000)
-    group = hashlib.sha256(f"external {title} {space}".encode()).hexdigest()[:12]
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    pool = _pool_name(where, architectures, path)
-    write_table(folder / "scores.parquet", table)
-    write_table(folder / "truth.parquet", truth_rows)
-    write_record(
-        folder,
-        {
-            "run_id": folder.name, "identity": digest, "group": group, "status": "finished", "error": None,
-            "config": {
-                "estimator": title, "seed": seed, "space": space, "pool": pool, "truth": dataset,
-                "truth_path": str(truth_path) if truth_path else None,
-            },
-            "role": "external", "title": title, "source": source or f"scores from {path.name}",
-            "columns": list(values.columns), "environment": {}, "started": now, "finished": now, "cost": {},
-            "truths": {t.dataset: t.describe() for t in truths},
-            "judged": {"truth": dataset, "left_out_trial": None, "pool": pool, "architectures": len(architectures)},
-            "metrics": judge(table, truth_rows, dataset), "diagnostics": {},
-        },
-    )  # fmt: skip
-    held = read_run(folder)
-    assert held is not None
-    return held
+    with FileLock(folder / ".lock"):
+        earlier = read_run(folder)
+        if earlier is not None and earlier.finished:
+            run = judged_by(earlier, task.truth, where, path)
+        else:
+            truth_rows = task.table(tuple(architectures[row] for row in order))
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            record = Record(
+                run_id=folder.name,
+                identity=content,
+                group=_hash(f"external {title} {space}"),
+                status=Status.FINISHED,
+                role=Role.EXTERNAL,
+                estimator=title,
+                title=title,
+                source=source or f"scores from {origin}",
+                space=space,
+                seed=seed,
+                columns=tuple(values.columns),
+                started=now,
+                finished=now,
+                pool=task.pool_info(),
+                judgements=(task.judge(table, truth_rows),),
+            )
+            write_table(folder / SCORES, table)
+            run = Run(folder, record, truth_rows)
+        if run is not earlier:
+            write_table(folder / TRUTH, run.truth)
+            write_record(folder, run.record)
+    return run
 
 
-def _pool_name(space: SearchSpace, architectures: list[Architecture], path: Path) -> str:
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _pool_name(space: SearchSpace, architectures: list[Architecture], origin: str) -> str:
     """Return the name of the pool a table covers."""
-    held = set(architectures)
-    for kind in KINDS:
-        try:
-            if held == set(select(space, kind).architectures):
-                return kind
-        except SupertauError:  # a space too large to list has no such pools
-            break
-    digest = hashlib.sha256("\n".join(sorted(space.format(a) for a in held)).encode()).hexdigest()[:8]
-    return f"{path.name}@{digest}"
+    members = set(architectures)
+    for kind in KINDS if space.is_listable else ():  # a space too large to list has no such pools
+        if members == set(select(space, kind).architectures):
+            return kind
+    return f"{origin}@{pool_digest(map(space.format, members))[:8]}"

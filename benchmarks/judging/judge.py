@@ -15,6 +15,7 @@ from supertau.benchmarks.metrics.local import SIZE
 from supertau.benchmarks.metrics.point import PoolError
 from supertau.benchmarks.record import Judgement, MetricRow, Record, TruthInfo, truth_key
 from supertau.benchmarks.results import Run
+from supertau.search_spaces.errors import DataError
 from supertau.search_spaces.space import Architecture, SearchSpace
 from supertau.search_spaces.truth import Floats, GroundTruth
 
@@ -79,9 +80,17 @@ def judge(
             ):
                 rows.append(
                     MetricRow(
-                        view.name, column, value.key, value.value, value.low, value.high, value.chance,
-                        ceiling.get(value.key), value.n, value.undefined,
-                    )  # fmt: skip
+                        view.name,
+                        column,
+                        value.key,
+                        value.value,
+                        value.low,
+                        value.high,
+                        value.chance,
+                        ceiling.get(value.key),
+                        value.n,
+                        value.undefined,
+                    )
                 )
             if view.name == "unique" and len(view.names) >= 2 * SIZE:
                 rows += _local(values, view, column, ceiling)
@@ -111,9 +120,7 @@ def _local(values: Floats, view: View, column: str, ceiling: dict[str, float | N
             (f"hits_at_10:{variant}", r.hits_at_10, r.hits_low, r.hits_high, r.chance_hits),
             (f"local_tau_at_10:{variant}", r.local_tau_at_10, r.tau_low, r.tau_high, 0.0),
         ):
-            rows.append(
-                MetricRow(view.name, column, key, value, low, high, chance, ceiling.get(key), r.n, r.undefined)
-            )
+            rows.append(MetricRow(view.name, column, key, value, low, high, chance, ceiling.get(key), r.n, r.undefined))
     return rows
 
 
@@ -126,6 +133,9 @@ def judged_by(run: Run, truth: GroundTruth, space: SearchSpace, truth_path: str 
     if run.record.judgement(info) is not None:
         return run
     architectures = [space.parse(text) for text in run.scores["architecture"]]
+    missing = sum(a not in truth for a in architectures)
+    if missing:
+        raise DataError(f"'{truth.source}' lacks {missing} of this run's architectures; choose --pool accordingly.")
     table = with_trials(run.truth, truth, architectures)
     judgement = judge(run.scores, table, info, truth_path=truth_path)
     return Run(run.folder, replace(run.record, judgements=(*run.record.judgements, judgement)), table)

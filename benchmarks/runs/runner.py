@@ -1,4 +1,4 @@
-"""One run, from a configuration to a record. Long work resumes; nothing that was finished is lost."""
+"""One run, from a configuration to a record, in this process. It resumes, and nothing that was finished is lost."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import datetime
 import shutil
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -17,58 +15,41 @@ from filelock import FileLock, Timeout
 
 from supertau.benchmarks.config import RunConfig
 from supertau.benchmarks.files import remove_parts, require_writable, write_atomically
-from supertau.benchmarks.images import load_problem_images
-from supertau.benchmarks.judging.judge import PART, headline, judge, truth_table
-from supertau.benchmarks.record import Run, load_runs, read_run, write_record, write_table
+from supertau.benchmarks.judging.judge import headline, judged_by, truth_info
+from supertau.benchmarks.record import CostInfo, FailureInfo, Judgement, Phase, Record, Role, Status
+from supertau.benchmarks.results import (
+    CURVE,
+    RUNS,
+    SCORES,
+    TRUTH,
+    Run,
+    load_runs,
+    plain,
+    read_run,
+    write_record,
+    write_table,
+)
 from supertau.benchmarks.runs import environment
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, StopFlag, stop_on_signal
-from supertau.benchmarks.runs.stages import Follower, Training, score_along, score_in_shards, take_up
+from supertau.benchmarks.runs.monitor import FollowingMonitor, TrainingMonitor, resume
+from supertau.benchmarks.runs.oracle import oracle_problem
+from supertau.benchmarks.runs.plan import build, identify
+from supertau.benchmarks.runs.settings import Existing, Settings
+from supertau.benchmarks.runs.shards import SHARDS, follow_scoring, score_in_shards
+from supertau.benchmarks.task import Task
 from supertau.estimators.estimator import Budget, Diverged, Estimator
-from supertau.estimators.oracle_noise import OracleProblem
-from supertau.estimators.problem import Problem
-from supertau.estimators.registry import ESTIMATORS
 from supertau.estimators.training.checkpoint import CHECKPOINT
 from supertau.estimators.training.processes import ALONE, Processes
 from supertau.search_spaces.errors import SupertauError
-from supertau.search_spaces.pool import Pool, select
-from supertau.search_spaces.space import Architecture, SearchSpace
-from supertau.search_spaces.spaces import get_space
-from supertau.search_spaces.truth import GroundTruth, Surrogate
+from supertau.search_spaces.pool import Pool
+from supertau.search_spaces.space import Architecture
 
 BASE_BYTES = 20_000_000
-"""Room a run needs besides its checkpoint: scores, truth, shards."""
-
-
-class Existing(Enum):
-    """What to do about a run that is there already."""
-
-    REUSE = "reuse"
-    RESTART = "restart"
+"""Room that a run needs besides its checkpoint: scores, truth, shards."""
 
 
 class RunBusy(SupertauError):
     """Another process is working on the same run."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run is carried out; nothing here changes its scores, apart from rounding by device and threads.
-
-    Neither does the number of devices: it is no part of a run's identity, and a run may be taken up on another number.
-
-    results: the folder that records go to. device: 'auto', 'cpu' or 'cuda'. threads: for torch on the CPU, None for
-    torch's own choice; a resumed run keeps those it began with. checkpoint_seconds: time between checkpoints.
-    lock_seconds: how long to wait for another process to let go of the run. scoring_memory: see `Problem`.
-    """
-
-    results: Path
-    device: str = "auto"
-    threads: int | None = None
-    existing: Existing = Existing.REUSE
-    checkpoint_seconds: float = 30.0
-    lock_seconds: float = 0.0
-    trust_pickle: bool = False
-    scoring_memory: int = Problem.scoring_memory
 
 
 def pick_device(name: str) -> torch.device:
@@ -84,16 +65,23 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def run(config: RunConfig, settings: Settings, listener: Listener | None = None, processes: Processes = ALONE) -> Run:
-    """Carry out one run and return its record; a finished one is found again, an unfinished one goes on.
+def run(
+    config: RunConfig,
+    settings: Settings,
+    listener: Listener | None = None,
+    processes: Processes = ALONE,
+    estimator: Estimator | None = None,
+) -> Run:
+    """Carry out one run and return its record; a finished one is returned as it is, an unfinished one goes on.
 
-    A failure of the method (divergence, an exception in an estimator) becomes a record with status 'failed' and is
-    returned too. Raises SupertauError for what the user must change, RunBusy when another process has the run,
-    Interrupted when the user stopped it, and ProcessLost when one of several processes died. Of several processes the first calls
-    this, and alone reads and writes records; the others call `follow`.
+    estimator: what to run, where it is not what the configuration names (an object of the caller's).
+    A failure of the method (divergence, an exception in an estimator) becomes a record with status FAILED and is
+    returned, too. Raises SupertauError for what the user must change, RunBusy when another process has the run,
+    Interrupted when the user stopped it, and ProcessLost when one of several processes died. Of several processes the
+    first one calls this, and it alone reads and writes records; the others call `follow`.
     """
     listener = listener or (lambda event: None)
-    folder = run_folder(config, settings)
+    folder = run_folder(config, settings, estimator)
     require_writable(folder, BASE_BYTES)
     try:
         with FileLock(folder / ".lock", timeout=settings.lock_seconds), stop_on_signal() as stop:
@@ -101,217 +89,214 @@ def run(config: RunConfig, settings: Settings, listener: Listener | None = None,
                 for entry in folder.iterdir():
                     if entry.name != ".lock":
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            return _locked(config, settings, folder, listener, stop, processes)
+            return _Runner(config, settings, folder, listener, stop, processes, estimator).run()
     except Timeout as error:
         raise RunBusy(f"another process is working on '{folder}'. Wait for it, or choose another --results.") from error
 
 
 def follow(config: RunConfig, settings: Settings, processes: Processes) -> None:
-    """Train and score along with the first process; it says when to begin, or its end ends this process."""
+    """Train and score along with the first process, which says when to begin; when it ends, this process ends."""
     torch.set_num_threads(processes.broadcast(0))
-    estimator, space = config.build(), get_space(config.space)
+    estimator, folder = build(config), run_folder(config, settings)
     device = processes.device or pick_device(settings.device)
-    problem = make_problem(config, space, device, processes, settings.scoring_memory)
-    held = take_up(estimator, problem, run_folder(config, settings) / CHECKPOINT)
-    if held is None or not held["finished"]:
-        estimator.train(Budget(config.passes), Follower(config.curve_points))
-    score_along(estimator)
+    problem = Task.of(config).problem(config, device, processes, settings.scoring_memory)
+    saved = resume(estimator, problem, folder / CHECKPOINT)
+    if saved is None or not saved["finished"]:
+        estimator.train(Budget(config.passes), FollowingMonitor(config.curve_points))
+    follow_scoring(estimator)
 
 
-def run_folder(config: RunConfig, settings: Settings) -> Path:
+def run_folder(config: RunConfig, settings: Settings, estimator: Estimator | None = None) -> Path:
     """Return where a run keeps what it makes."""
-    return settings.results / "runs" / config.run_id
+    return settings.results / RUNS / identify(config, type(estimator) if estimator else None).run_id
 
 
-def _locked(
-    config: RunConfig, settings: Settings, folder: Path, listener: Listener, stop: StopFlag, processes: Processes
-) -> Run:
-    held = read_run(folder)
-    if held is not None and held.finished:
-        if (held.record["config"]["truth"], held.record["config"]["truth_path"]) != (config.truth, config.truth_path):
-            held = _rejudge(held, config, settings)
-        listener(Event(config.run_id, "found", text=headline(held.record)))
-        return held
-    if held is not None and held.record["status"] == "failed":
-        message = held.record["error"]["message"]
-        listener(Event(config.run_id, "failed", text=f"failed before ({message}); --restart runs it again"))
-        return held
-    remove_parts(folder)
-    device = processes.device or pick_device(settings.device)
-    threads = held.record["environment"]["threads"] if held is not None else settings.threads
-    if threads is not None:
-        torch.set_num_threads(threads)
-    estimator = config.build()
-    record: dict[str, Any] = {
-        "run_id": config.run_id,
-        "identity": config.identity,
-        "group": config.group,
-        "training": config.training,
-        "status": "running",
-        "error": None,
-        "config": config.as_dict(),
-        "role": estimator.role,
-        "title": estimator.title or config.estimator,
-        "source": estimator.source,
-        "columns": list(estimator.score_columns()),
-        "environment": environment.describe(device, processes.size),
-        "started": held.record["started"] if held is not None else _now(),
-        "finished": None,
-        "cost": {},
-        "truths": {},
-        "metrics": [],
-        "diagnostics": {},
-    }
-    try:
-        return _work(config, settings, folder, listener, stop, estimator, device, processes, record)
-    except (SupertauError, KeyboardInterrupt, Interrupted) as error:
-        if isinstance(error, Diverged):
-            return _failed(folder, record, error, listener)
-        raise
-    except Exception as error:  # a method may fail in any way; the other runs go on and this one is not a gap
-        return _failed(folder, record, error, listener)
+class _Runner:
+    """One run under its lock."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        settings: Settings,
+        folder: Path,
+        listener: Listener,
+        stop: StopFlag,
+        processes: Processes,
+        estimator: Estimator | None,
+    ) -> None:
+        self.config, self.settings, self.folder = config, settings, folder
+        self.listener, self.stop, self.processes = listener, stop, processes
+        self.estimator = estimator or build(config)
+        self.identity = identify(config, type(self.estimator))
+        self.task = Task.of(config, trust_pickle=settings.trust_pickle)
+
+    def run(self) -> Run:
+        earlier = read_run(self.folder)
+        if earlier is not None and earlier.finished:
+            return self._reuse(earlier)
+        if earlier is not None and earlier.record.status is Status.FAILED:
+            message = earlier.record.failure.message if earlier.record.failure else "no message in the record"
+            self._report(Phase.FAILED, f"failed before ({message}); --restart runs it again")
+            return earlier
+        remove_parts(self.folder)
+        device = self.processes.device or pick_device(self.settings.device)
+        began_with = earlier.record.environment.threads if earlier and earlier.record.environment else None
+        threads = began_with or self.settings.threads
+        if threads is not None:
+            torch.set_num_threads(threads)
+        record = self._begun(device, earlier)
+        try:
+            return self._work(record, device)
+        except (SupertauError, KeyboardInterrupt, Interrupted) as error:
+            if isinstance(error, Diverged):
+                return self._failed(error)
+            raise
+        except Exception as error:  # a method may fail in any way; the other runs go on and this one is not a gap
+            return self._failed(error)
+
+    def _begun(self, device: torch.device, earlier: Run | None) -> Record:
+        """Return the record of a run that begins, or resumes."""
+        estimator, config = self.estimator, self.config
+        self.record = Record(
+            run_id=self.identity.run_id,
+            identity=self.identity.scores,
+            group=self.identity.group,
+            training=self.identity.training,
+            status=Status.RUNNING,
+            role=Role(estimator.role),
+            estimator=config.estimator,
+            title=estimator.title or config.estimator,
+            source=estimator.source,
+            space=config.space,
+            seed=config.seed,
+            config=config,
+            columns=tuple(estimator.score_columns()),
+            environment=environment.describe(device, self.processes.size),
+            started=earlier.record.started if earlier is not None else _now(),
+        )
+        return self.record
+
+    def _keep(self, record: Record) -> Record:
+        """Write the record."""
+        self.record = record
+        write_record(self.folder, record)
+        return record
+
+    def _work(self, record: Record, device: torch.device) -> Run:
+        config, settings, folder, estimator, task = self.config, self.settings, self.folder, self.estimator, self.task
+        self.processes.broadcast(torch.get_num_threads())
+        self._report(Phase.LOAD, "images and ground truth")
+        pool = task.pool
+        problem = task.problem(config, device, self.processes, settings.scoring_memory)
+        left_out = None
+        if estimator.uses_truth:
+            problem, pool, left_out = oracle_problem(problem, pool, task.truth)
+        monitor = TrainingMonitor(
+            folder, record.run_id, self.listener, self.stop,
+            curve_points=config.curve_points,
+            curve=select_part(pool, config.curve_pool),
+            checkpoint_seconds=settings.checkpoint_seconds,
+        )  # fmt: skip
+        trained_by = None
+        if settings.existing is Existing.REUSE and not monitor.checkpoint.exists() and estimator.trains:
+            trained_by = adopt_training(self.identity.training, settings.results, monitor.checkpoint)
+        trained = monitor.restore(estimator, problem)
+        # A checkpoint holds weights and momentum, and its successor is written beside it.
+        require_writable(folder, BASE_BYTES + int(estimator.cost()["supernet_parameters"]) * 4 * 2 * 2)
+        record = self._keep(replace(record, trained_by=trained_by, pool=task.pool_info(pool)))
+        if not trained:
+            monitor.begin()
+            estimator.train(Budget(config.passes), monitor)
+            monitor.save(estimator, finished=True)
+        self.stop.check()
+        # What the method scored on its way, to search or to choose, is a cost of it; watching the curve is not.
+        on_the_way = estimator.cost()["score_images"] - monitor.cost()["curve_images"]
+        columns, score_cost = score_in_shards(
+            estimator, pool.architectures, folder, record.run_id, self.listener, self.stop
+        )
+        score_cost["score_images"] += on_the_way
+        texts = [task.space.format(a) for a in pool.architectures]
+        scores = pd.DataFrame({"architecture": texts, **columns})
+        table = task.table(pool.architectures, estimator.parts(pool.architectures))
+        write_table(folder / SCORES, scores)
+        write_table(folder / TRUTH, table)
+        curve = monitor.curve_table([task.space.format(a) for a in monitor.curve])
+        if curve is not None:
+            write_table(folder / CURVE, curve)
+        self._report(Phase.JUDGE, f"metrics of {len(columns)} score columns")
+        judgement = task.judge(scores, table, left_out=left_out)
+        costs = {**estimator.cost(), **score_cost, **monitor.cost()}
+        diagnostics = plain(estimator.diagnostics())
+        assert isinstance(diagnostics, dict)
+        self._keep(
+            replace(
+                record,
+                status=Status.FINISHED,
+                finished=_now(),
+                cost=CostInfo.of({**costs, "peak_memory_bytes": environment.peak_memory(device)}),
+                judgements=(judgement,),
+                diagnostics=diagnostics,
+            )
+        )
+        for leftover in (SHARDS, "curve"):
+            shutil.rmtree(folder / leftover, ignore_errors=True)
+        self._report(Phase.FINISHED, headline(self.record, judgement))
+        return Run(folder, self.record)
+
+    # --- runs that are there already ----------------------------------------------------------------------------------
+    def _reuse(self, run: Run) -> Run:
+        """Return a finished run, judged by the truth that is asked for; nothing is trained or scored again."""
+        judgement = self._present(run.record)
+        if judgement is None:
+            space = self.task.space
+            truth = self.task.source.table([space.parse(text) for text in run.scores["architecture"]])
+            before, run = run, judged_by(run, truth, space, self.config.truth_path)
+            judgement = run.record.judgement(truth_info(truth))
+            assert judgement is not None
+            if run is not before:
+                write_table(self.folder / TRUTH, run.truth)
+                write_record(self.folder, run.record)
+        self._report(Phase.REUSED, headline(run.record, judgement))
+        return run
+
+    def _present(self, record: Record) -> Judgement | None:
+        """Return the judgement that is asked for where the record surely has it, without reading the truth again."""
+        if self.estimator.uses_truth:  # its identity holds the truth; a trial that gave scores must not judge them
+            return record.judgements[0]
+        asked = (self.config.truth, self.config.truth_path)
+        path = Path(self.config.truth_path) if self.config.truth_path else None
+        if path is not None and (not path.is_file() or path.stat().st_mtime > _seconds(record.finished)):
+            return None
+        return next((j for j in record.judgements if (j.truth.dataset, j.truth_path) == asked), None)
+
+    def _failed(self, error: Exception) -> Run:
+        """Write the record of a failed run, with its message."""
+        known = isinstance(error, Diverged)
+        failure = FailureInfo(
+            type(error).__name__, str(error),
+            step=error.step if isinstance(error, Diverged) else None,
+            learning_rate=error.learning_rate if isinstance(error, Diverged) else None,
+            traceback=None if known else traceback.format_exc(),
+        )  # fmt: skip
+        self._keep(replace(self.record, status=Status.FAILED, finished=_now(), failure=failure))
+        self._report(Phase.FAILED, f"{failure.type}: {failure.message}")
+        return Run(self.folder, self.record)
+
+    def _report(self, phase: Phase, text: str) -> None:
+        self.listener(Event(self.identity.run_id, phase, text=text))
 
 
-def _work(
-    config: RunConfig,
-    settings: Settings,
-    folder: Path,
-    listener: Listener,
-    stop: StopFlag,
-    estimator: Estimator,
-    device: torch.device,
-    processes: Processes,
-    record: dict[str, Any],
-) -> Run:
-    processes.broadcast(torch.get_num_threads())
-    listener(Event(config.run_id, "load", text="images and ground truth"))
-    space = get_space(config.space)
-    truths, pool = load_task(space, config, trust_pickle=settings.trust_pickle)
-    main = truths[config.truth]
-    problem = make_problem(config, space, device, processes, settings.scoring_memory)
-    left_out = None
-    if estimator.uses_truth:
-        problem, pool, left_out = _oracle(problem, pool, main)
-    monitor = Training(
-        folder, config.run_id, listener, stop,
-        curve_points=config.curve_points,
-        curve=select_part(pool, config.curve_pool),
-        checkpoint_seconds=settings.checkpoint_seconds,
-    )  # fmt: skip
-    if settings.existing is Existing.REUSE and not monitor.checkpoint.exists():
-        record["trained_by"] = adopt_training(config, settings.results, monitor.checkpoint)
-    trained = monitor.restore(estimator, problem)
-    parameters = estimator.cost()["supernet_parameters"]
-    # A checkpoint holds weights and momentum, and its successor is written beside it.
-    require_writable(folder, BASE_BYTES + int(parameters) * 4 * 2 * 2)
-    write_record(folder, record)
-    if not trained:
-        monitor.begin()
-        estimator.train(Budget(config.passes), monitor)
-        monitor.save(estimator, finished=True)
-    stop.check()
-    # What the method scored on its way, to search or to choose, is a cost of it; watching the curve is not.
-    evaluated = estimator.cost()["score_images"] - monitor.cost()["curve_images"]
-    columns, score_cost = score_in_shards(estimator, pool.architectures, folder, config.run_id, listener, stop)
-    score_cost["score_images"] += evaluated
-    texts = [space.format(a) for a in pool.architectures]
-    scores = pd.DataFrame({"architecture": texts, **columns})
-    usable = [t for t in truths.values() if all(a in t for a in pool.architectures)]
-    table = truth_table(space, usable, pool.architectures)
-    for name, members in estimator.parts(pool.architectures).items():
-        table[PART + name] = members
-    write_table(folder / "scores.parquet", scores)
-    write_table(folder / "truth.parquet", table)
-    curve = monitor.curve_table([space.format(a) for a in monitor.curve])
-    if curve is not None:
-        write_table(folder / "curve.parquet", curve)
-    listener(Event(config.run_id, "judge", text=f"metrics of {len(columns)} score columns"))
-    record.update(
-        status="finished",
-        finished=_now(),
-        cost={
-            **estimator.cost(), **score_cost, **monitor.cost(), "peak_memory_bytes": environment.peak_memory(device),
-        },
-        truths={t.dataset: t.describe() for t in usable},
-        judged={"truth": config.truth, "left_out_trial": left_out, "pool": pool.name, "architectures": len(pool)},
-        metrics=judge(scores, table, config.truth, left_out=left_out, chance=main.chance),
-        diagnostics=estimator.diagnostics(),
-    )  # fmt: skip
-    write_record(folder, record)
-    for leftover in ("shards", "curve"):
-        shutil.rmtree(folder / leftover, ignore_errors=True)
-    listener(Event(config.run_id, "finished", text=headline(record)))
-    return Run(folder, record)
-
-
-def adopt_training(config: RunConfig, results: Path, checkpoint: Path) -> str | None:
-    """Copy the checkpoint of a finished run with the same training, and return that run's id; None when there is none.
+def adopt_training(training: str, results: Path, checkpoint: Path) -> str | None:
+    """Copy the checkpoint of a finished run with the same training; return that run's id, None when there is none.
 
     Scoring another pool, or in another batch-norm mode, then costs no training.
     """
-    if not ESTIMATORS.resolve(config.estimator).trains:
-        return None
     for other in load_runs(results):
-        held = other.folder / checkpoint.name
-        if other.finished and other.record.get("training") == config.training and held.exists():
-            write_atomically(checkpoint, held.read_bytes())
-            return str(other.record["run_id"])
+        source = other.folder / checkpoint.name
+        if other.finished and other.record.training == training and source.exists():
+            write_atomically(checkpoint, source.read_bytes())
+            return other.record.run_id
     return None
-
-
-def make_problem(
-    config: RunConfig,
-    space: SearchSpace,
-    device: torch.device,
-    processes: Processes = ALONE,
-    scoring_memory: int = Problem.scoring_memory,
-) -> Problem:
-    """Return the ranking problem of a configuration. The split is the same for every seed: seeds measure training."""
-    train, validation = load_problem_images(
-        config.images,
-        size=config.image_size,
-        train=config.train,
-        validation=config.validation,
-        validation_split=config.validation_split,
-    )
-    network = train.network(config.channels, config.cells)
-    return Problem(
-        space, network, train.to(device), validation.to(device), config.seed, device, processes, scoring_memory
-    )
-
-
-def load_truths(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> dict[str, GroundTruth | Surrogate]:
-    """Return ground truths by data set: every built-in one, or the one of a file.
-
-    All built-in ones go into the record, so that a report can judge by another without running again.
-    """
-    if config.truth_path is not None:
-        return {config.truth: space.truth(config.truth, Path(config.truth_path), trust_pickle=trust_pickle)}
-    others = space.truths if space.is_listable else ()  # elsewhere each has a pool of its own
-    names = dict.fromkeys([config.truth, *others])  # the asked-for one first: an unknown name raises here
-    return {name: space.truth(name) for name in names}
-
-
-def load_task(space: SearchSpace, config: RunConfig, *, trust_pickle: bool) -> tuple[dict[str, GroundTruth], Pool]:
-    """Return ground truths by data set, that of the configuration first, and the pool as far as that one covers it."""
-    loaded = load_truths(space, config, trust_pickle=trust_pickle)
-    pool = select(space, config.pool, loaded[config.truth].architectures)
-    truths = {name: truth.table(pool.architectures) for name, truth in loaded.items()}
-    return truths, covered(space, pool, truths[config.truth])
-
-
-def covered(space: SearchSpace, pool: Pool, truth: GroundTruth) -> Pool:
-    """Return the pool when the truth holds all of it; for a truth table of a part, the part, named so."""
-    held = tuple(a for a in pool.architectures if a in truth)
-    if len(held) == len(pool):
-        return pool
-    if len(held) < 2:
-        missing = space.format(next(a for a in pool.architectures if a not in truth))
-        raise SupertauError(
-            f"ground truth '{truth.source}' holds {len(held)} of the pool's {len(pool)} architectures; "
-            f"the first it lacks is {missing}. Choose another --pool or --truth-path."
-        )
-    return Pool(f"{pool.name} in truth", held)
 
 
 def select_part(pool: Pool, count: int) -> Sequence[Architecture]:
@@ -320,64 +305,9 @@ def select_part(pool: Pool, count: int) -> Sequence[Architecture]:
     return pool.architectures[::step][:count]
 
 
-def _oracle(problem: Problem, pool: Pool, truth: GroundTruth) -> tuple[Problem, Pool, str]:
-    """Give one trial to the noise ceiling and keep the others to judge it: seed k of the run takes trial k."""
-    rows = truth.rows(list(pool.architectures))
-    full = [a for a, row in zip(pool.architectures, rows, strict=True) if pd.notna(truth.trials[row]).all()]
-    trials = len(truth.seeds)
-    if trials < 2 or len(full) < 2:
-        raise SupertauError(
-            f"a noise ceiling needs at least two training seeds in the ground truth; '{truth.source}' has {trials} "
-            f"and {len(full)} architectures with all of them."
-        )
-    trial = problem.seed % trials
-    given = {a: float(truth.trials[truth.rows([a])[0], trial]) for a in full}
-    problem = OracleProblem(
-        problem.space, problem.network, problem.train, problem.validation, problem.seed, problem.device, trial=given
-    )
-    return problem, Pool(f"{pool.name} with {trials} trials", tuple(full)), truth.seeds[trial]
-
-
-def _rejudge(held: Run, config: RunConfig, settings: Settings) -> Run:
-    """Judge stored scores by another ground truth; nothing is trained or scored again."""
-    space = get_space(config.space)
-    loaded = load_truths(space, config, trust_pickle=settings.trust_pickle)
-    architectures = [space.parse(text) for text in held.scores["architecture"]]
-    truths = {name: truth.table(architectures) for name, truth in loaded.items()}
-    main = truths[config.truth]
-    keep = [a in main for a in architectures]
-    if not all(keep):
-        raise SupertauError(
-            f"'{main.source}' lacks {len(keep) - sum(keep)} of this run's architectures; choose --pool accordingly."
-        )
-    usable = [t for t in truths.values() if all(a in t for a in architectures)]
-    table = truth_table(space, usable, architectures)
-    for name in (c for c in held.truth.columns if c.startswith(PART)):
-        table[name] = held.truth[name].to_numpy()
-    write_table(held.folder / "truth.parquet", table)
-    record = {
-        **held.record,
-        "config": config.as_dict(),
-        "truths": {t.dataset: t.describe() for t in usable},
-        "judged": {**held.record["judged"], "truth": config.truth},
-        "metrics": judge(held.scores, table, config.truth, chance=main.chance),
-    }
-    write_record(held.folder, record)
-    return Run(held.folder, record)
-
-
-def _failed(folder: Path, record: dict[str, Any], error: Exception, listener: Listener) -> Run:
-    """Keep a failed run as a record with its message."""
-    about: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
-    if isinstance(error, Diverged):
-        about.update(step=error.step, learning_rate=error.learning_rate)
-    else:
-        about["traceback"] = traceback.format_exc()
-    record.update(status="failed", finished=_now(), error=about)
-    write_record(folder, record)
-    listener(Event(str(record["run_id"]), "failed", text=f"{about['type']}: {about['message']}"))
-    return Run(folder, record)
-
-
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _seconds(when: str | None) -> float:
+    return 0.0 if when is None else datetime.datetime.fromisoformat(when).timestamp()

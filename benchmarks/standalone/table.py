@@ -19,6 +19,7 @@ import torch
 
 from supertau.benchmarks.execution.local import workers_for
 from supertau.benchmarks.files import require_writable, write_atomically
+from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, stop_on_signal
 from supertau.benchmarks.standalone.training import Recipe, Trained, images_of, train_alone
 from supertau.search_spaces.errors import DataError, SupertauError
@@ -80,8 +81,8 @@ def make_truth(
         write_atomically(notes[job], json.dumps({"architecture": space.format(job[0]), **asdict(trained)}))
 
     _train(space_name, recipe, missing, keep, workers_for(max(1, len(missing)), workers), name, len(notes), listener)
-    held = {job: json.loads(note.read_text()) for job, note in notes.items()}
-    accuracies = [[held[a, seed]["accuracy"] for seed in range(seeds)] for a in architectures]
+    trained = {job: json.loads(note.read_text()) for job, note in notes.items()}
+    accuracies = [[trained[a, seed]["accuracy"] for seed in range(seeds)] for a in architectures]
     truth = GroundTruth(
         space=space_name,
         dataset=recipe.name,
@@ -97,11 +98,11 @@ def make_truth(
     about = {
         "recipe": asdict(recipe), "pool": pool, "training_images": len(train),
         "supertau": version("supertau"), "torch": torch.__version__,
-        "failed": sum(bool(note["failed"]) for note in held.values()),
-        "training_seconds": round(sum(note["seconds"] for note in held.values())),
+        "failed": sum(bool(note["failed"]) for note in trained.values()),
+        "training_seconds": round(sum(note["seconds"] for note in trained.values())),
     }  # fmt: skip
     write_table(truth, out, space, about)
-    listener(Event(name, "finished", text=f"{out}: {len(architectures)} architectures, {seeds} seeds"))
+    listener(Event(name, Phase.FINISHED, text=f"{out}: {len(architectures)} architectures, {seeds} seeds"))
     return truth
 
 
@@ -137,7 +138,7 @@ def _train(
                         "same command goes on from there."
                     ) from error
                 done += 1
-                listener(Event(name, "train", done, total))
+                listener(Event(name, Phase.TRAIN, done, total))
             if stop.set:
                 for future in [f for f in running if f.cancel()]:
                     del running[future]
@@ -146,7 +147,7 @@ def _train(
 
 
 def _begin() -> None:
-    """Prepare a process: the parent hears Ctrl-C for it, and one thread is best for networks this small."""
+    """Prepare a process: Ctrl-C is left to the parent, and one thread is best for networks this small."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
@@ -162,8 +163,9 @@ def _digest(recipe: Recipe) -> str:
 def repeat_limit(truth: GroundTruth) -> float:
     """Return by how many points a training that is repeated elsewhere may differ.
 
-    The same processor and torch give the same digits. Others round otherwise, which a training amplifies until it ends
-    as one of another seed would: what two seeds of the table differ by in all but one of a hundred rows is usual then.
+    On the same type of CPU and with the same torch the result is bit-identical. Elsewhere rounding differs, and
+    training amplifies that until the difference is about that between two seeds. The limit is the 99 % quantile of the
+    differences between two seeds of the table.
     """
     if truth.trials.shape[1] < 2:
         return TOLERANCE
@@ -171,7 +173,7 @@ def repeat_limit(truth: GroundTruth) -> float:
 
 
 def check_table(path: Path, space: SearchSpace, count: int, listener: Listener | None = None) -> list[dict[str, Any]]:
-    """Train some rows of a table again, with the recipe that it holds, and return what was found beside what it says.
+    """Train some rows of a table again, with the recipe that it holds; return the accuracies of then and of now.
 
     Rows are spread evenly over the table; only the first seed is trained. Each has a 'limit', by how many points it may
     differ: see `repeat_limit`. Raises DataError for a table without recipe.
@@ -182,11 +184,11 @@ def check_table(path: Path, space: SearchSpace, count: int, listener: Listener |
     recipe = Recipe(**about["recipe"])
     truth = read_table(path, space, recipe.name)
     rows = np.linspace(0, len(truth.architectures) - 1, min(count, len(truth.architectures))).round().astype(int)
-    found, limit = [], repeat_limit(truth)
+    rows_again, limit = [], repeat_limit(truth)
     for at, row in enumerate(rows):
         architecture = truth.architectures[row]
         trained = train_alone(space, architecture, recipe, int(truth.seeds[0]))
-        found.append(
+        rows_again.append(
             {
                 "architecture": space.format(architecture),
                 "table": truth.trials[row, 0],
@@ -195,5 +197,5 @@ def check_table(path: Path, space: SearchSpace, count: int, listener: Listener |
             }
         )
         if listener is not None:
-            listener(Event(path.name, "train", at + 1, len(rows)))
-    return found
+            listener(Event(path.name, Phase.TRAIN, at + 1, len(rows)))
+    return rows_again

@@ -1,1 +1,1 @@
-"""Parts of single methods that are a subject of their own: gate, predictor, evolution."""
+"""Parts of single methods that are a subject of their own: gate, predictor, evolution, linear probe."""

@@ -6,7 +6,7 @@
     loss       0.8 squared error of the predictor + 0.2 negative log-likelihood of the tokens
     new ones   H' = H + eta * d(predictor)/dH, of length one again, decoded greedily; eta = 1, 2, 3, ...
 
-What it needs to know of a space is SearchSpace.tokens, from_tokens, allowed_tokens, vocabulary and rewritten.
+From a space it uses SearchSpace.tokens, from_tokens, allowed_tokens, vocabulary and rewritten.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class EPD(nn.Module):
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """Return log-probabilities (B, T, vocabulary + 1) of the tokens after those fed (B, T), and the LSTM's state.
 
-        hidden: the state to go on from; without it both parts of the state start as e.
+        hidden: the state to continue from; without it both parts of the state start as e.
         """
         if hidden is None:
             pooled = self.pool(states)[None]
@@ -149,14 +149,14 @@ def minmax_targets(accuracies: Floats) -> Floats:
 def expanded(
     space: SearchSpace, architectures: Sequence[Architecture], times: int, rng: np.random.Generator
 ) -> tuple[list[Architecture], list[int]]:
-    """Return each architecture followed by up to times - 1 rewritten encodings of it, and which each one is of."""
+    """Return each architecture followed by up to times - 1 rewritten encodings of it, and the row of its origin."""
     copies: list[Architecture] = []
     rows: list[int] = []
     for row, architecture in enumerate(architectures):
         rewritten = (space.rewritten(architecture, rng) for _ in range(times - 1))
-        held = [architecture, *(other for other in rewritten if other != architecture)]
-        copies += held
-        rows += [row] * len(held)
+        encodings = [architecture, *(other for other in rewritten if other != architecture)]
+        copies += encodings
+        rows += [row] * len(encodings)
     return copies, rows
 
 
@@ -179,8 +179,8 @@ def fit(
         raise SupertauError(f"the predictor needs at least 2 evaluated architectures, got {len(architectures)}.")
     settings = epd.settings
     order = torch.randperm(len(architectures), generator=generator).tolist()
-    held = round(settings.held_out * len(order))
-    test, train = order[:held], order[held:]
+    held_out = round(settings.held_out * len(order))
+    test, train = order[:held_out], order[held_out:]
     sequences, rows = expanded(space, [architectures[row] for row in train], settings.expansion, rng)
     tokens = tokenised(epd, space, sequences)
     wanted = torch.tensor(targets[train][rows], dtype=torch.float32, device=tokens.device)
@@ -197,7 +197,7 @@ def fit(
             optimiser.step()
             total += value.detach() * len(batch)
         loss = total.item() / len(tokens)
-    figures = {"trained_on": len(tokens), "held_out": held, "loss": loss if settings.epochs else None}
+    figures = {"trained_on": len(tokens), "held_out": held_out, "loss": loss if settings.epochs else None}
     return {**figures, **_tested(epd, space, [architectures[row] for row in test], targets[test])}
 
 
@@ -240,7 +240,7 @@ def tau_b(one: Floats, other: Floats) -> float | None:
 @torch.no_grad()
 def predict(epd: EPD, space: SearchSpace, architectures: Sequence[Architecture]) -> Floats:
     """Return the predicted quality (N,), in (0, 1)."""
-    # One at a time: within a batch a matrix product may round otherwise, and a score would depend on its company.
+    # One at a time: in a batch a matrix product may round differently, and a score would depend on the others.
     values = [epd.predict(epd.encode(tokenised(epd, space, [a]))).item() for a in architectures]
     return np.array(values, dtype=np.float64)
 
@@ -250,7 +250,7 @@ def predict(epd: EPD, space: SearchSpace, architectures: Sequence[Architecture])
 
 @torch.no_grad()
 def decoded(epd: EPD, space: SearchSpace, states: torch.Tensor) -> list[list[int]]:
-    """Return the greedy sequence of each H (B, S, W), every token one that the space allows after those before it."""
+    """Return the greedy sequence of each H (B, S, W); every token is one that the space allows after its prefix."""
     prefixes: list[list[int]] = [[] for _ in states]
     fed = torch.full((len(states), 1), epd.start_token, device=states.device)
     hidden = None
@@ -282,13 +282,13 @@ def generate(
     with torch.no_grad():
         states = epd.encode(tokenised(epd, space, seeds))
     gradient = epd.ascent(states)
-    found: dict[str, Architecture] = {}
+    new: dict[str, Architecture] = {}
     eta = 0
-    while len(found) < wanted and eta < largest_step:
+    while len(new) < wanted and eta < largest_step:
         eta += 1
         for tokens in decoded(epd, space, functional.normalize(states + eta * gradient, dim=-1)):
             architecture = space.from_tokens(tokens)
             key = space.canonical(architecture)
             if key not in seen:
-                found.setdefault(key, architecture)
-    return list(found.values())[:wanted], eta
+                new.setdefault(key, architecture)
+    return list(new.values())[:wanted], eta

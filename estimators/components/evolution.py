@@ -14,50 +14,45 @@ from typing import Any
 import numpy as np
 
 from supertau.estimators.estimator import Estimator
+from supertau.estimators.settings import Count, CountOrZero, Settings, Share
 from supertau.estimators.training.generators import numpy_state, set_numpy_state
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.space import Architecture, NetworkConfig, SearchSpace
 
 LITERAL_MUTATION = 0.1
 _MANY_DRAWS = 2_000
-"""Random draws per architecture asked for, before a space that cannot be enumerated counts as exhausted."""
+"""Random draws per missing architecture, before a space that cannot be enumerated counts as exhausted."""
 
 
 @dataclass(frozen=True)
-class EvolutionConfig:
+class EvolutionConfig(Settings):
     """Settings of the search; the defaults are those of the SPOS code unless the comment says otherwise.
 
     population: architectures per generation. generations: populations bred after the random one. parents: size of the
-    archive of the best. mutants, crossovers: at most so many per generation. attempts: tries per wanted mutant,
-    crossover or random architecture. max_parameters, max_macs: limits of the stand-alone network at the size `network`.
+    archive of the best. mutants, crossovers: at most so many per generation. attempts: tries per mutant, crossover or
+    random architecture. max_parameters, max_macs: limits of the stand-alone network at the size `network`.
     allow_repeats: whether an architecture may be bred again in a later generation, never twice within one.
     """
 
-    population: int = 50
-    generations: int = 20
-    parents: int = 10
-    mutants: int = 25
-    crossovers: int = 25
-    mutation_probability: float = 0.3  # the code's 0.1 is for 20 genes; on 6 genes it leaves 61% of parents unchanged
-    attempts: int = 10
+    population: Count = 50
+    generations: CountOrZero = 20
+    parents: Count = 10
+    mutants: CountOrZero = 25
+    crossovers: CountOrZero = 25
+    mutation_probability: Share = 0.3  # the code's 0.1 is for 20 genes; on 6 genes it leaves 61% of parents unchanged
+    attempts: Count = 10
     max_parameters: int | None = None
     max_macs: int | None = None  # the code: 330M on ImageNet
     network: NetworkConfig = NetworkConfig()  # noqa: RUF009 - frozen
     allow_repeats: bool = False  # the code of Supernet Shifting: True
 
     def __post_init__(self) -> None:
-        for name in ("population", "parents", "attempts"):
-            if getattr(self, name) < 1:
-                raise SupertauError(f"evolution: {name} must be at least 1, got {getattr(self, name)}.")
-        if min(self.generations, self.mutants, self.crossovers) < 0:
-            raise SupertauError("evolution: generations, mutants and crossovers must not be negative.")
+        super().__post_init__()
         if self.mutants + self.crossovers > self.population:
             raise SupertauError(
                 f"evolution: {self.mutants} mutants and {self.crossovers} crossovers do not fit into a population of "
                 f"{self.population}."
             )
-        if not 0 <= self.mutation_probability <= 1:
-            raise SupertauError(f"evolution: mutation_probability must be 0 to 1, got {self.mutation_probability}.")
 
     @property
     def mutation_rule(self) -> str:
@@ -76,7 +71,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found: the winner and its score, every generation, and the last score of all that was visited."""
+    """Result of a search: the winner and its score, every generation, and the last score of each architecture."""
 
     best: Architecture
     score: float
@@ -98,7 +93,7 @@ class SearchResult:
 class Evolution:
     """The search, step by step: `ask` for a population, score it, `tell` the scores; until `finished`.
 
-    archive: the best so far, best first, by the score last told. visited: last score of every architecture told.
+    archive: the best so far, best first, by their last scores. visited: the last score of every scored architecture.
     """
 
     def __init__(self, space: SearchSpace, config: EvolutionConfig, rng: np.random.Generator) -> None:
@@ -110,7 +105,7 @@ class Evolution:
 
     @property
     def finished(self) -> bool:
-        """Whether all generations are told, or the last `ask` found nothing legal left to visit."""
+        """Whether all generations are scored, or nothing legal is left to visit."""
         return len(self.generations) > self.config.generations or self._asked == {}
 
     @property
@@ -122,7 +117,7 @@ class Evolution:
         return winner, self.visited[winner]
 
     def ask(self) -> list[Architecture]:
-        """Return the population to score next, the same until it is told; empty when finished.
+        """Return the population to score next, the same until its scores are there; empty when finished.
 
         Raises SupertauError when not a single architecture is within the cost limit.
         """
@@ -136,7 +131,7 @@ class Evolution:
         return list(self._asked)
 
     def tell(self, scores: Sequence[float]) -> None:
-        """Take the scores of the population asked for, in its order; higher is better."""
+        """Select by the scores of the population that `ask` returned, in its order; higher is better."""
         population = self._asked
         if not population or len(scores) != len(population):
             raise SupertauError(f"evolution: {len(scores)} scores for {len(population or ())} architectures asked for.")
@@ -150,7 +145,7 @@ class Evolution:
         self._asked = None
 
     def result(self) -> SearchResult:
-        """Return what has been found so far."""
+        """Return the result so far."""
         return SearchResult(*self.best, tuple(self.generations), dict(self.visited), self.config)
 
     def state_dict(self) -> dict[str, Any]:
@@ -170,7 +165,7 @@ class Evolution:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state; the search goes on as if it had never stopped."""
+        """Restore a state; the search continues as if it had never stopped."""
         self.generations = [
             Generation(tuple(map(tuple, g["architectures"])), tuple(g["scores"]), tuple(g["origins"]))
             for g in state["generations"]
@@ -208,7 +203,7 @@ class Evolution:
         propose: Callable[[], Architecture],
         attempts: int | None = None,
     ) -> int:
-        """Add up to `wanted` legal proposals within the attempts allowed; return how many were added."""
+        """Add up to `wanted` legal proposals within the allowed attempts; return how many were added."""
         added = 0
         for _ in range((attempts or self.config.attempts) * wanted):
             if added == wanted:
@@ -220,7 +215,7 @@ class Evolution:
         return added
 
     def _add_rare(self, population: dict[Architecture, str]) -> None:
-        """Fill up where legal architectures are so few that draws miss them, with all there are if need be."""
+        """Fill up where legal architectures are so rare that draws miss them, if need be with all there are."""
         wanted = self.config.population - len(population)
         if not self.space.is_listable:  # draw on
             self._add(population, "random", wanted, lambda: self.space.sample(self.rng), _MANY_DRAWS)
@@ -250,9 +245,9 @@ def search(
     state: dict[str, Any] | None = None,
     on_generation: Callable[[Evolution], None] | None = None,
 ) -> SearchResult:
-    """Return what evolution finds when a fitted estimator's primary score is the fitness.
+    """Return the result of evolution with a fitted estimator's primary score as fitness.
 
-    rng: source of all random numbers. state: an earlier `Evolution.state_dict()` to go on from. on_generation: called
+    rng: source of all random numbers. state: an earlier `Evolution.state_dict()` to resume from. on_generation: called
     after each generation, to show progress or to save `state_dict()`; it may raise to stop.
     """
     evolution = Evolution(space, config or EvolutionConfig(), rng)

@@ -1,10 +1,10 @@
 """Gates of CLOSE (arXiv:2207.07868): which GLOW block serves which edge. GATE learns it from an architecture's graph.
 
-encoder   node states flow along the edges, each message gated by the edge's operation (as in GATES,
-          arXiv:2004.01899); the embedding of a node encodes the sub-graph upstream of it, operations included
-edge i->j concat(E_i, E_j) -> MLP -> one logit per block, of which those of active blocks count
-training  Gumbel noise, softmax at temperature T, hard one-hot forward, the soft gradient backward
-scoring   the block with the largest logit, or a sample drawn once per architecture
+    encoder   node states flow along the edges, each message gated by the edge's operation (as in GATES,
+              arXiv:2004.01899); the embedding of a node encodes the sub-graph upstream of it, operations included
+    edge i->j concat(E_i, E_j) -> MLP -> one logit per block, of which those of active blocks count
+    training  Gumbel noise, softmax at temperature T, hard one-hot forward, the soft gradient backward
+    scoring   the block with the largest logit, or a sample drawn once per architecture
 
 In a space without cells, the released code assigns the blocks of a stage by a table (`TableGate`).
 """
@@ -33,7 +33,7 @@ Join = Literal["sum", "mean"]
 
 
 def architecture_stream(seed: int, architecture: Architecture) -> np.random.Generator:
-    """Return a generator that depends on seed and architecture alone: no order or company can change what it draws."""
+    """Return a generator that depends on seed and architecture alone, not on the order or set that is scored."""
     return np.random.default_rng([seed, STREAMS.index("gate"), 1, *architecture])
 
 
@@ -187,13 +187,13 @@ class GATE(Gate):
         inherit([(p[block], p[source]) for p in (self.output.weight, self.output.bias)], wit)
 
     def replace_output(self) -> None:
-        """Put new parameters of the same values in the last layer: no optimiser that exists holds them."""
+        """Replace the last layer's parameters by new ones of the same values, which no existing optimiser updates."""
         self.output.weight = nn.Parameter(self.output.weight.detach().clone())
         self.output.bias = nn.Parameter(self.output.bias.detach().clone())
 
 
 class RandomGate(Gate):
-    """A uniformly drawn block per edge: anew in every training step, once per architecture when scored."""
+    """A uniformly drawn block per edge: a new one in every training step, one per architecture when scored."""
 
     def __init__(self, space: SearchSpace, *, seed: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -229,11 +229,11 @@ class TableGate(Gate):
         return [self.table(level)[0]] * len(architectures)
 
     def source(self, block: int) -> int:
-        """Return the block from whose positions a new one takes its own."""
+        """Return the block whose positions a new one takes over."""
         return self.table(block + 1)[1]
 
     def table(self, level: int) -> tuple[tuple[int, ...], int]:
-        """Return the block of each position, and the one that the last block was cut from; groups of one are left."""
+        """Return the block of each position, and the block that the last one was split from; single ones stay whole."""
         groups = [(0, self.positions, 0)]
         source = 0
         for block in range(1, level):

@@ -18,7 +18,7 @@ from supertau.search_spaces.errors import SupertauError
 
 _RESIZE_CHUNK = 4096
 _CROP_ATTEMPTS = 10
-"""Sizes drawn per random resized crop before the whole image is taken, as torchvision does."""
+"""Sizes drawn per random resized crop before the whole image is used, as in torchvision."""
 _ASPECT = (3 / 4, 4 / 3)
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""
@@ -26,7 +26,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Distortion:
-    """Random changes that make a view of an image for contrastive learning; every image draws its own.
+    """Random changes that make a view of an image for contrastive learning, drawn for each image separately.
 
     scale: share of the area that a resized crop keeps; flip: mirror with probability 1/2. brightness, contrast,
     saturation: largest relative change, hue: largest turn of the colour circle (at most 1/2), all four with probability
@@ -82,11 +82,11 @@ def augment(
     generator: torch.Generator,
     mean: Sequence[float] | None = None,
 ) -> torch.Tensor:
-    """Return randomly changed images, uint8 (B, C, S, S) -> the same; every image draws its own change.
+    """Return randomly changed images, uint8 (B, C, S, S) -> the same, each with changes of its own.
 
     Crop: the image is padded with pixels of value 0 (before normalisation, as in the usual CIFAR pipeline) and cut at
     an offset uniform in [0, 2 crop] per axis. Flip: mirrored left to right with probability 1/2. Cutout: a square,
-    its centre uniform over the image and clipped at the borders (DeVries & Taylor 2017, section 3.2), takes the pixel
+    its centre uniform over the image and clipped at the borders (DeVries & Taylor 2017, section 3.2), gets the pixel
     value nearest to `mean`, which is 0 after normalisation, or 0 when no mean is given.
 
     generator: on the device of the images. The same state gives the same images.

@@ -1,7 +1,7 @@
-"""Where batch norms take their statistics from, as rules that leave no trace: in scoring, and on several processes.
+"""Where batch norms take their statistics from, in scoring and with several processes; nothing is changed for good.
 
-A rule stands in for the forward of every batch norm of a supernet for as long as `ruled` lasts. Its input may stack the
-images of several sub-networks along the first axis; each keeps statistics of its own.
+A rule replaces the forward of every batch norm of a supernet inside the context `ruled`. Its input may stack the images
+of several sub-networks along the first axis; each has its own statistics.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Inherited(Rule):
 
 
 class BatchStatistics(Rule):
-    """The statistics of the very batch, each sub-network's its own."""
+    """The statistics of the batch at hand, separately for each sub-network."""
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
         return _apart(norm, states, [(None, None)] * (len(states) // self.images), training=True)
@@ -52,35 +52,35 @@ class BatchStatistics(Rule):
 class Recalibrated(Rule):
     """The plain average of batch statistics over calibration batches: first `collecting`, then applied.
 
-    An exponential average over K batches would keep 0.9^K of the values it starts from. The statistics of one group
-    of sub-networks are held for each batch norm, in the order in which it runs on them, the same for every batch.
+    An exponential average over K batches would keep 0.9^K of the values it starts from. For each batch norm there is
+    a list of statistics of the sub-networks of a group, in the order in which it runs on them, the same in every batch.
     """
 
     def __init__(self) -> None:
-        self._held: defaultdict[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
+        self._statistics: defaultdict[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
         self._ran: Counter[nn.Module] = Counter()
         self._batches = 0
         self._collecting = True
 
     def next_batch(self, images: int, *, collecting: bool) -> None:
-        """Say how many images come next, and whether they calibrate or are judged."""
+        """Announce how many images come next, and whether they calibrate or are scored."""
         self.images, self._collecting = images, collecting
         self._ran.clear()
         self._batches += collecting
 
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
-        size, held = states.shape[1], self._held[norm]
+        size, statistics = states.shape[1], self._statistics[norm]
         begin, end = self._ran[norm], self._ran[norm] + len(states) // self.images
         self._ran[norm] = end
         exact = torch.promote_types(states.dtype, torch.float32)
-        while len(held) < end:
-            held.append((states.new_zeros(size, dtype=exact), states.new_ones(size, dtype=exact)))
+        while len(statistics) < end:
+            statistics.append((states.new_zeros(size, dtype=exact), states.new_ones(size, dtype=exact)))
         # With momentum 1/k the k-th batch enters with equal weight, and the initial values with none.
-        return _apart(norm, states, held[begin:end], training=self._collecting, momentum=1 / self._batches)
+        return _apart(norm, states, statistics[begin:end], training=self._collecting, momentum=1 / self._batches)
 
 
 class WholeBatch(Rule):
-    """Training on several processes: the statistics of the whole mini-batch, of which each process has an equal share.
+    """Training with several processes: the statistics of the whole mini-batch, of which each has an equal share.
 
     torch's SyncBatchNorm computes the same, but only on GPUs, for all channels of a norm, and is no ``nn.BatchNorm2d``.
     """
@@ -91,9 +91,9 @@ class WholeBatch(Rule):
     def __call__(self, norm: nn.BatchNorm2d, states: torch.Tensor) -> torch.Tensor:
         if not norm.training:
             return type(norm).forward(norm, states)
-        held = leading(norm, states.shape[1])
-        normalised, mean, variance = _WholeBatchNorm.apply(states, *held[2:], norm.eps, self.processes)
-        track(held, mean, variance, self.processes.size * states.numel() // states.shape[1], count_batch(norm))
+        own = leading(norm, states.shape[1])
+        normalised, mean, variance = _WholeBatchNorm.apply(states, *own[2:], norm.eps, self.processes)
+        track(own, mean, variance, self.processes.size * states.numel() // states.shape[1], count_batch(norm))
         return normalised
 
 
@@ -111,7 +111,7 @@ class _WholeBatchNorm(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         own_variance, own_mean = torch.var_mean(states, (0, 2, 3), correction=0)
         means, variances = processes.gather(torch.stack([own_mean, own_variance])[None]).unbind(1)
-        # With equal shares the variance is exactly the mean of the processes' variances plus the variance of their means.
+        # With equal shares the variance is exactly the mean of all variances plus the variance of all means.
         mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
         ctx.save_for_backward(states, weight, mean, (variance + eps).rsqrt())
         ctx.processes, ctx.affine = processes, bias is not None
@@ -125,7 +125,7 @@ class _WholeBatchNorm(torch.autograd.Function):
         mean, scale = mean.view(-1, 1, 1), scale.view(-1, 1, 1)
         standard = (states - mean) * scale
         sums = torch.stack([gradient.sum((0, 2, 3)), (gradient * standard).sum((0, 2, 3))])
-        # A rank's own sums: like every other parameter's gradient, these are averaged by the training loop.
+        # This process's own sums: the training loop averages these like every other parameter's gradient.
         of_bias, of_weight = sums.clone() if ctx.affine else (None, None)
         of_states = None
         if ctx.needs_input_grad[0]:
@@ -145,13 +145,13 @@ def _apart(
     training: bool,
     momentum: float = 0.0,
 ) -> torch.Tensor:
-    """Do what ``functional.batch_norm`` does for each of several sub-networks, whose states are stacked.
+    """Apply ``functional.batch_norm`` to each of several sub-networks, whose states are stacked.
 
-    statistics: running mean and variance of each. Every result goes to where it belongs, which saves joining them.
+    statistics: running mean and variance of each. Results are written in place, which saves joining them.
     """
     _, _, weight, bias = leading(norm, states.shape[1])
-    given = (values.dtype for values in (weight, bias, *statistics[0]) if values is not None)
-    exact = next(given, states.dtype)  # torch's rule for states in half precision
+    dtypes = (values.dtype for values in (weight, bias, *statistics[0]) if values is not None)
+    exact = next(dtypes, states.dtype)  # torch's rule for states in half precision
     output, unused = torch.empty_like(states), [states.new_empty(0, dtype=exact) for _ in range(2)]
     images = len(states) // len(statistics)
     for part, (mean, variance), target in zip(states.split(images), statistics, output.split(images), strict=True):
@@ -164,7 +164,7 @@ def _apart(
 
 @contextmanager
 def ruled(network: nn.Module, rule: Rule) -> Iterator[None]:
-    """Let a rule stand in for every ``nn.BatchNorm2d`` of a network."""
+    """Replace the forward of every ``nn.BatchNorm2d`` of a network by a rule."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.forward = partial(rule, norm)  # type: ignore[method-assign]

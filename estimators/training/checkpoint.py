@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.supernet import Supernet
 
 CHECKPOINT = "checkpoint.pt"
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Return what a checkpoint holds: under 'estimator' the state of the estimator.
+    """Return the content of a checkpoint; 'estimator' is the state of the estimator.
 
     path: the file, or the folder of its run. Raises DataError when it is missing or damaged.
     """
     if path.is_dir():
         path = path / CHECKPOINT
     try:
-        held: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DataError(
             f"there is no checkpoint '{path}'; expected the folder of a run, or its {CHECKPOINT}."
         ) from None
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise DataError(f"checkpoint '{path}' cannot be read ({error}). Run it again with --restart.") from error
-    if not isinstance(held, dict) or "estimator" not in held:
+    if not isinstance(content, dict) or "estimator" not in content:
         raise DataError(f"'{path}' is not a checkpoint of supertau: it holds no state of an estimator.")
-    return held
+    return content
+
+
+def load_supernet(supernet: Supernet, path: Path, device: torch.device, *, classifier: bool) -> str:
+    """Load the supernet of a finished run, with or without its classifier; return the SHA-256 of what was loaded.
+
+    Raises DataError when the checkpoint's supernet has other shapes.
+    """
+    source = read_checkpoint(path, device)["estimator"].get("supernet", {})
+    own = supernet.state_dict()
+    head = {name for name in own if name.startswith("classifier.")}
+    names = own.keys() if classifier else own.keys() - head
+    for name in sorted(names):
+        shape = tuple(source[name].shape) if name in source else "nothing"
+        if shape != tuple(own[name].shape):
+            hint = " Another number of classes needs reset_classifier=true." if name in head else ""
+            raise DataError(
+                f"the supernet of '{path}' does not fit: {name} is {shape}, expected {tuple(own[name].shape)}. "
+                f"Space, channels, cells and affine must be the same.{hint}"
+            )
+    supernet.load_state_dict({name: source[name] if name in names else own[name] for name in own})
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        digest.update(source[name].cpu().numpy().tobytes())
+    return digest.hexdigest()

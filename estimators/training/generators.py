@@ -1,4 +1,4 @@
-"""Seeded random numbers: one independent stream per purpose, whose state a checkpoint can hold."""
+"""Seeded random numbers: one independent stream per purpose, whose state can be stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import numpy as np
 import torch
 
 STREAMS = ("weights", "order", "paths", "augmentation", "subset", "batch", "search", "probe", "predictor", "gate")
-"""Purposes; the position in this tuple enters the seed, so new ones go to the end."""
+"""Purposes; the position in this tuple is part of the seed, so new ones go to the end."""
+
+
+def stage_seed(seed: int, stage: int) -> int:
+    """Return the seed of a stage of a run: for the first the run's own, for others an independent one.
+
+    Not seed + stage: the second stage of one run would then be the first stage of another seed's.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=(stage,)).generate_state(1)[0]) if stage else seed
 
 
 def numpy_stream(seed: int, purpose: str) -> np.random.Generator:
@@ -42,6 +50,6 @@ def numpy_state(rng: np.random.Generator) -> str:
 
 
 def set_numpy_state(rng: np.random.Generator, state: str) -> None:
-    """Put back what `numpy_state` gave."""
+    """Give a generator the state that `numpy_state` returned."""
     value: dict[str, Any] = json.loads(state)
     rng.bit_generator.state = value

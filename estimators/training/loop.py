@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from supertau.estimators.estimator import Diverged, Monitor
+from supertau.estimators.state import Stateful
 from supertau.estimators.training.batch_norm import whole_batches
 from supertau.estimators.training.generators import torch_stream
 from supertau.estimators.training.precision import Precision, autocast, loss_scaler
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From raw images (B, C, S, S) uint8 and labels (B,) to a scalar loss.
 
-On several processes the images are the whole mini-batch and the labels this process's share (B / processes,): it is for the
-objective to augment all images, so that every process draws the same random numbers, and then to take its share.
+With several processes the images are the whole mini-batch and the labels this process's share (B / processes,): the
+objective augments all images, so that every process draws the same random numbers, and then takes its share.
 """
 
 CHECK_EVERY = 50
-"""Steps between looks at the loss on a device where looking means waiting for it."""
+"""Steps between checks that the loss is finite, on a device that has to be waited for."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Optimisation:
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
 
 
-class Batches:
+class Batches(Stateful):
     """Endless mini-batches of row numbers: a new seeded permutation each epoch, the incomplete last batch left out."""
+
+    state = ("order", "position", "generator")
 
     def __init__(self, rows: int, batch_size: int, generator: torch.Generator) -> None:
         if batch_size > rows:
@@ -67,41 +70,34 @@ class Batches:
                 f"a batch of {batch_size} does not fit into {rows} training images: choose a smaller batch_size."
             )
         self.rows, self.batch_size, self.generator = rows, batch_size, generator
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._position = 0
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.position = 0
 
     def next(self) -> torch.Tensor:
         """Return the next (batch_size,) row numbers."""
-        if self._position + self.batch_size > len(self._order):
-            self._order = torch.randperm(self.rows, generator=self.generator)
-            self._position = 0
-        batch = self._order[self._position : self._position + self.batch_size]
-        self._position += self.batch_size
+        if self.position + self.batch_size > len(self.order):
+            self.order = torch.randperm(self.rows, generator=self.generator)
+            self.position = 0
+        batch = self.order[self.position : self.position + self.batch_size]
+        self.position += self.batch_size
         return batch
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position inside the present epoch and the generator's state."""
-        return {"order": self._order, "position": self._position, "generator": self.generator.get_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self._order, self._position = state["order"], state["position"]
-        self.generator.set_state(state["generator"])
-
-
-class TrainingLoop:
+class TrainingLoop(Stateful):
     """Draws batches, runs an objective, steps the optimiser, reports.
 
     Only parameters that the objective used receive a gradient; the others have none (not zero), so neither weight
-    decay nor momentum moves them. On several processes gradients and loss are means over the processes, and batch norms use the
-    whole mini-batch: all processes take the step that one would.
+    decay nor momentum moves them. With several processes gradients and loss are means over the processes, and batch
+    norms use the whole mini-batch: all processes take the step that one would.
 
     parameters: what SGD updates, as torch.optim.SGD takes it: parameters, or groups whose option `scale` multiplies
-    the learning rate. companions: optimisers of other parameters, zeroed and stepped along with SGD, their learning
-    rates their own; the clip covers theirs too. passes_per_image: what a step costs per image of its batch, in passes
+    the learning rate. companions: optimisers of other parameters, which step together with SGD at their own learning
+    rates; the clip covers their gradients too. passes_per_image: what a step costs per image of its batch, in passes
     forward and backward (a forward alone is a third). before_step: called with step and total before each step, in a
     consistent state. purpose: name of the random stream that orders the images.
     """
+
+    state = ("step", "batches", "optimiser", "scaler")
 
     def __init__(
         self,
@@ -135,7 +131,7 @@ class TrainingLoop:
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
-        """Everything that steps update; a method may exchange the optimiser's parameters on its way."""
+        """All parameters that a step updates; a method may exchange the optimiser's during training."""
         optimisers = (self.optimiser, *self.companions)
         return [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
 
@@ -159,12 +155,12 @@ class TrainingLoop:
     ) -> None:
         """Train from the present step to `total`; raise Diverged when the loss is not finite.
 
-        estimator, monitor: whose training it is and who hears of it; neither for a network on its own. before, overall:
-        steps of earlier loops and of all loops, for the report when this is one of several.
+        estimator, monitor: whose training this is and what it reports to; neither for a network by itself. before,
+        overall: steps of earlier loops and of all loops, for the report when this is one of several.
         """
         images, labels, processes = self.problem.train.images, self.problem.train.labels, self.problem.processes
         networks = estimator.networks() if estimator is not None and processes.size > 1 else ()
-        watch_each = images.device.type == "cpu"
+        check_each = images.device.type == "cpu"
         while self.step < total:
             if self.before_step is not None:
                 self.before_step(self.step, total)
@@ -178,15 +174,14 @@ class TrainingLoop:
             with whole_batches(networks, processes), autocast(images.device, self.optimisation.precision):
                 loss = self.objective(images[rows], labels[processes.share(rows)])
             self.scaler.scale(loss).backward()
-            if (
-                processes.size > 1
-            ):  # what was summed before is the same on all processes: of that the mean changes nothing
+            if processes.size > 1:
+                # A sum of earlier steps' gradients is the same on all processes, so their mean leaves it as it is.
                 loss = loss.detach()
                 processes.average([loss, *(p.grad for p in self.parameters if p.grad is not None)])
             self.step += 1
             if self.step % self.optimisation.accumulate == 0:
                 self._update()
-            if watch_each or self.step % CHECK_EVERY == 0 or self.step == total:
+            if check_each or self.step % CHECK_EVERY == 0 or self.step == total:
                 value = loss.item()
                 if not math.isfinite(value):
                     raise Diverged(before + self.step, rate, value)
@@ -209,16 +204,16 @@ class TrainingLoop:
         if half or bound < math.inf:
             used = [p for p in parameters if p.grad is not None]
             norm = torch.nn.utils.clip_grad_norm_(used, bound, foreach=True)
-        if not half or norm.isfinite():  # an overflow in one optimiser's gradients is one in the norm, thus in all
+        if not half or norm.isfinite():  # an overflow in one optimiser's gradients shows in the norm, and stops all
             self._begin_momentum()
             for optimiser in optimisers:
                 optimiser.step()
         self.scaler.update()
 
     def _begin_momentum(self) -> None:
-        """Give parameters with their first gradient a momentum of zero, which the fused update wants to be there.
+        """Give parameters with their first gradient a momentum of zero, without which the fused update fails.
 
-        In effect it is what torch does: momentum begins as the first gradient.
+        The effect is that of torch's other updates: momentum begins as the first gradient.
         """
         for group in self.optimiser.param_groups:
             for parameter in group["params"] if group["momentum"] else ():
@@ -231,25 +226,18 @@ class TrainingLoop:
             optimiser.state.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return step, order of batches, optimisers and a half-summed gradient (parameters belong to the caller)."""
+        """Return step, order of batches, optimisers and a half-summed gradient (the caller stores the parameters)."""
         halfway = self.step % self.optimisation.accumulate > 0
         return {
-            "step": self.step,
-            "batches": self.batches.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            **super().state_dict(),
             "companions": [optimiser.state_dict() for optimiser in self.companions],
-            "scaler": self.scaler.state_dict(),
             "gradients": [p.grad for p in self.parameters] if halfway else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
-        self.step = state["step"]
-        self.batches.load_state_dict(state["batches"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        for optimiser, held in zip(self.companions, state["companions"], strict=True):
-            optimiser.load_state_dict(held)
-        self.scaler.load_state_dict(state["scaler"])
+        super().load_state_dict(state)
+        for optimiser, stored in zip(self.companions, state["companions"], strict=True):
+            optimiser.load_state_dict(stored)
         if state["gradients"]:
             for parameter, gradient in zip(self.parameters, state["gradients"], strict=True):
                 parameter.grad = gradient

@@ -1,7 +1,7 @@
-"""Half precision where it is worth it: autocast, and a scaled loss where small gradients would become zero.
+"""Half precision where it pays: autocast, and a scaled loss where small gradients would become zero.
 
-Weights, gradients, the optimiser, batch-norm statistics and losses stay in single precision; convolutions and products
-are done in the precision asked for. Meant for GPUs: processors without instructions for it are slower with it.
+Weights, gradients, the optimiser, batch-norm statistics and losses stay in single precision; convolutions and matrix
+products run in the precision of the setting. Meant for GPUs: CPUs without instructions for it become slower.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Literal, get_args
 import torch
 
 Precision = Literal["float32", "bfloat16", "float16"]
-"""bfloat16 has the range of float32 and three digits less; float16 has two digits more than that, and a small range."""
+"""bfloat16 has the range of float32 and 16 bits less precision; float16 has 3 bits more than that and a small range."""
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Return the context in which a supernet runs forward."""
     assert precision in get_args(Precision)
-    # Not cached: a sub-network uses a weight once, and what is cached in inference mode cannot be used in training.
+    # No cache: a sub-network uses a weight once, and a weight cached in inference mode cannot be used in training.
     return torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32", cache_enabled=False)
 
 
 def loss_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
-    """Return what scales the loss, and leaves out a step whose gradients overflow; without effect but in float16."""
+    """Return the scaler of the loss, which skips a step whose gradients overflow; it has an effect in float16 only."""
     return torch.amp.GradScaler(device.type, enabled=precision == "float16")

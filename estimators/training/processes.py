@@ -1,18 +1,19 @@
-"""The processes (processes) that train one supernet together, one per device, and what they tell each other.
+"""The processes that train one supernet together, one per device, and what they exchange.
 
-All processes run the same program with the same seeds: they draw the same sub-networks, mini-batches and augmentations, and
-each takes its equal share of a mini-batch. What depends on the whole mini-batch (batch-norm statistics, gradients, the
-loss, keys of a queue) is exchanged, so that N processes compute what one computes, rounding apart.
+All processes run the same program with the same seeds: they draw the same sub-networks, mini-batches and augmentations,
+and each takes an equal share of a mini-batch. What depends on the whole mini-batch (batch-norm statistics, gradients,
+the loss, keys of a queue) is exchanged, so that N processes compute what one computes, apart from rounding.
 
-Lightning Fabric starts the processes, gives each its device and connects them. Two things of it are not used. Its
-wrapper of modules (DistributedDataParallel) hooks into one forward per backward, but the objectives call features,
-teachers, gates and classifiers on their own, and a parameter that a sub-network does not use must keep no gradient at
-all: the training loop averages the gradients there are. Its reductions wait for all processes before each call, which
-doubles the messages: they are called here on the process group that it made.
+Lightning Fabric starts the processes, gives each its device and connects them. Two parts of it are not used. Its module
+wrapper (DistributedDataParallel) expects one forward per backward, but the objectives call features, teachers, gates
+and classifiers separately, and a parameter that a sub-network does not use must have no gradient at all: the training
+loop averages the gradients there are. Its reductions put a barrier before each call, which doubles the messages: ours
+call torch.distributed on the process group that Fabric made.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -26,23 +27,23 @@ from torch import distributed
 
 from supertau.search_spaces.errors import SupertauError
 
-Told = TypeVar("Told")
+Value = TypeVar("Value")
 
 FIRST = "SUPERTAU_FIRST_PROCESS"
-"""Environment variable that holds the process number of the first process in the processes it starts."""
+"""Environment variable that tells the other processes the id of the first one, which started them."""
 WATCH_SECONDS = 0.5
 
 
 class ProcessLost(SupertauError):
-    """Another process of the same run came to its end before its time."""
+    """Another process of the same run ended too early."""
 
 
 class Processes:
     """This process among those that train one supernet; by default it is alone, and nothing is exchanged.
 
-    rank: its number, the first is 0; size: of how many; device: where it computes, None when it is alone and may
-    choose. But for `share` and `require_divides` all processes must call a method together; it raises ProcessLost when one of
-    them is gone.
+    index: its number, from 0; size: how many there are; device: where it computes, None when it is alone and may
+    choose. All processes must call a method together, except `share` and `require_divides`; it raises ProcessLost when
+    one of them has ended.
     """
 
     def __init__(self, fabric: Any = None) -> None:
@@ -52,7 +53,7 @@ class Processes:
         self.device: torch.device | None = None if fabric is None else fabric.device
 
     def require_divides(self, batch_size: int) -> None:
-        """Raise SupertauError unless a mini-batch can be shared out equally."""
+        """Raise SupertauError unless a mini-batch can be divided equally."""
         if batch_size % self.size:
             raise SupertauError(
                 f"a batch of {batch_size} images cannot be shared out equally among {self.size} devices: choose a "
@@ -60,11 +61,11 @@ class Processes:
             )
 
     def share(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return this process's part (B / size, ...) of what all processes hold, (B, ...)."""
+        """Return this process's part (B / size, ...) of rows that all processes have, (B, ...)."""
         return rows.chunk(self.size)[self.index] if self.size > 1 else rows
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return (B, ...) from the parts (B / size, ...) of all processes, in the order of processes; no gradient flows."""
+        """Return the parts (B / size, ...) of all processes as one, (B, ...), in their order; no gradient flows."""
         if self.size == 1:
             return rows
         whole = rows.new_empty((self.size * len(rows), *rows.shape[1:]))
@@ -76,12 +77,12 @@ class Processes:
         """Put into each tensor, in place, scale times its sum over the processes; one message for all of them."""
         if self.size == 1:
             return
-        held = list(tensors)
-        flat = torch.cat([tensor.detach().reshape(-1) for tensor in held])
+        parts = list(tensors)
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in parts])
         with _reaching_all():
             distributed.all_reduce(flat)
         flat.mul_(scale)
-        for tensor, values in zip(held, flat.split([tensor.numel() for tensor in held]), strict=True):
+        for tensor, values in zip(parts, flat.split([tensor.numel() for tensor in parts]), strict=True):
             tensor.detach().copy_(values.view_as(tensor))
 
     def average(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -96,13 +97,13 @@ class Processes:
             self.average([mean])
         return mean
 
-    def broadcast(self, value: Told) -> Told:
-        """Return what the first process passed."""
+    def broadcast(self, value: Value) -> Value:
+        """Return the value of the first process."""
         if self.size == 1:
             return value
         with _reaching_all():
-            told: Told = self._fabric.broadcast(value)
-        return told
+            first: Value = self._fabric.broadcast(value)
+        return first
 
     def require_equal(self, tensors: Iterable[torch.Tensor]) -> None:
         """Raise SupertauError when a tensor is not the same on all processes."""
@@ -111,8 +112,8 @@ class Processes:
         sums = torch.stack([tensor.detach().double().sum() for tensor in tensors]).nan_to_num()
         if not (self.gather(sums[None]) == sums).all():
             raise SupertauError(
-                "the devices hold different weights after the same steps: something in the training depends on the "
-                "rank. Train this estimator with --devices 1."
+                "the devices have different weights after the same steps: something in the training depends on the "
+                "process. Train this estimator with --devices 1."
             )
 
 
@@ -133,7 +134,7 @@ def _reaching_all() -> Iterator[None]:
 def fabric_class() -> Any:
     """Return Lightning's class Fabric; raise SupertauError when the package is missing."""
     try:
-        from lightning_fabric import Fabric
+        from lightning_fabric import Fabric  # an optional package
     except ImportError as error:
         raise SupertauError(
             "training on several devices needs Lightning Fabric: pip install 'supertau[ddp]'."
@@ -156,17 +157,15 @@ def require_devices(device: torch.device, count: int) -> None:
 
 
 def launch(device: torch.device, count: int) -> Processes:
-    """Start the present program again in so many processes less one, on this machine, and return this one among them.
+    """Start this program again until `count` processes of it run on this machine, and return this one among them.
 
-    Every process must call it, with the same arguments. Those that were started leave Ctrl-C and SIGTERM to the first
-    one, and end when it has ended.
+    Every process must call it, with the same arguments. The started ones ignore Ctrl-C and SIGTERM, which are for the
+    first one to handle, and end when it has ended.
     """
     require_devices(device, count)
     if count == 1:
         return ALONE
-    import logging
-
-    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments import LightningEnvironment  # an optional package
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if not is_first():
@@ -174,7 +173,7 @@ def launch(device: torch.device, count: int) -> Processes:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     os.environ.setdefault(FIRST, str(os.getpid()))
-    # Named, the environment is not guessed: under a cluster's scheduler Fabric would wait for processes of its making.
+    # The environment is named, not guessed: under a cluster's scheduler Fabric would wait for processes of its own.
     fabric = fabric_class()(accelerator=device.type, devices=count, strategy="ddp", plugins=[LightningEnvironment()])
     fabric.launch()
     return Processes(fabric)
@@ -186,7 +185,7 @@ def is_first() -> bool:
 
 
 def _end_with(first: int) -> None:
-    """End this process, wherever it may wait, as soon as the first process is no longer its parent."""
+    """End this process, whatever it waits for, as soon as the first process is no longer its parent."""
     while os.getppid() == first:
         time.sleep(WATCH_SECONDS)
     os._exit(1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from supertau.search_spaces.errors import unknown
+from supertau.estimators.settings import check
+from supertau.estimators.state import Stateful
 from supertau.search_spaces.space import Architecture, SearchSpace
 
 Sampling = Literal["space", "live", "unique", "unique-live"]
@@ -17,12 +18,13 @@ isomorphism class. unique-live: representatives with a live convolution (6,321 o
 """
 
 
-class PathSampler:
+class PathSampler(Stateful):
     """Draws architectures for training, uniformly over one of the sets named by `Sampling`."""
 
-    def __init__(self, space: SearchSpace, sampling: str, rng: np.random.Generator) -> None:
-        if sampling not in get_args(Sampling):
-            raise unknown("sampling", sampling, get_args(Sampling))
+    state = ("rng",)
+
+    def __init__(self, space: SearchSpace, sampling: Sampling, rng: np.random.Generator) -> None:
+        check("sampling", sampling, Sampling)
         self.space, self.rng = space, rng
         self.live = sampling.endswith("live")
         self.pool = space.unique() if sampling.startswith("unique") else None

@@ -12,10 +12,12 @@ from torch.nn import functional
 
 from supertau.estimators.estimator import Floats
 from supertau.estimators.problem import ImageSet, Problem
+from supertau.estimators.settings import Count, Settings
+from supertau.estimators.state import Stateful
 from supertau.estimators.training.augmentation import normalise
 from supertau.estimators.training.batch_norm import BatchStatistics, Inherited, Recalibrated, Rule, evaluating, ruled
 from supertau.estimators.training.precision import Precision, autocast
-from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.supernet import Supernet
 
@@ -27,16 +29,16 @@ batch: the statistics of each validation batch. inherited: what supernet trainin
 offered only to show what it costs (tau about .05 in the published logs of AngleNAS, C=16, N=5; .29 by loss and .43 by
 accuracy on a supernet of C=8, N=1 at 16x16, where the other modes reach .46).
 """
-BN_MODES: tuple[str, ...] = get_args(BNMode)
+BN_MODES: tuple[BNMode, ...] = get_args(BNMode)
 
 GROUP = 32
-"""Sub-networks run together at most. The more, the more of the first cell they share."""
+"""Most sub-networks that run together. The more there are, the more of the first cell they share."""
 STATES = 16
-"""Outputs as large as the stem's that a sub-network of a group holds at once, as a rule (4 to 16 were measured)."""
+"""Memory of a sub-network in a group, in outputs of the stem: an upper estimate (4 to 16 were measured)."""
 
 
 @dataclass(frozen=True)
-class Scoring:
+class Scoring(Settings):
     """How sub-networks are scored.
 
     bn: batch-norm modes, each giving the columns accuracy@mode and neg_loss@mode; the first is the primary.
@@ -45,22 +47,17 @@ class Scoring:
     convolutions and products.
     """
 
-    bn: tuple[str, ...]
-    batch_size: int
+    bn: tuple[BNMode, ...]
+    batch_size: Count
     images: int | None
     calibration_images: int
-    calibration_batch: int
+    calibration_batch: Count
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.bn:
             raise SupertauError(f"scoring needs at least one batch-norm mode of: {', '.join(BN_MODES)}.")
-        for name in ("batch_size", "calibration_batch"):
-            if getattr(self, name) < 1:
-                raise SupertauError(f"scoring {name} must be at least 1, got {getattr(self, name)}.")
-        for mode in self.bn:
-            if mode not in BN_MODES:
-                raise unknown("batch-norm mode", mode, BN_MODES)
 
     def columns(self) -> tuple[str, ...]:
         """Return the names of the score columns."""
@@ -79,21 +76,23 @@ def even_batches(images: ImageSet, count: int, batch_size: int) -> tuple[list[to
     )
 
 
-class PathScorer:
+class PathScorer(Stateful):
     """Scores sub-networks of one supernet; the same images and, per mode, the same statistics rule for all.
 
-    On several processes each scores some of the sub-networks, and all processes learn all scores. How many are run together
-    follows from `Problem.scoring_memory`.
+    With several processes each scores some of the sub-networks, and all receive all scores. How many sub-networks run
+    together follows from `Problem.scoring_memory`. images_scored: images run forward so far, calibration included.
     """
+
+    state = ("images_scored",)
 
     def __init__(self, supernet: Supernet, problem: Problem, scoring: Scoring) -> None:
         count = len(problem.validation) if scoring.images is None else scoring.images
         needed = [("scoring images", count, len(problem.validation))]
         if "recalibrated" in scoring.bn:
             needed.append(("calibration_images", scoring.calibration_images, len(problem.train)))
-        for name, wanted, held in needed:
-            if not 0 < wanted <= held:
-                raise SupertauError(f"{name}: {wanted} asked for, {held} available.")
+        for name, wanted, available in needed:
+            if not 0 < wanted <= available:
+                raise SupertauError(f"{name}: {wanted} asked for, {available} available.")
         self.supernet, self.scoring, self.images_scored, self.processes = supernet, scoring, 0, problem.processes
         self.order = problem.space.order
         self.batches, self.labels = even_batches(problem.validation, count, scoring.batch_size)
@@ -109,7 +108,7 @@ class PathScorer:
     def score(self, architectures: Sequence[Architecture]) -> dict[str, Floats]:
         """Return accuracy (percent) and negative mean cross-entropy per mode, each of shape (N,).
 
-        Sub-networks that are one network are run once; neighbours in the space's order are run together.
+        Architectures with the same network run once; neighbours in the space's order run together.
         """
         first: dict[Hashable, int] = {}
         same = [first.setdefault(self.supernet.signature(a), row) for row, a in enumerate(architectures)]
@@ -126,7 +125,7 @@ class PathScorer:
                     columns[f"accuracy@{mode}"][rows] = accuracy
                     columns[f"neg_loss@{mode}"][rows] = neg_loss
         self.images_scored += len(architectures) * self._images_each
-        self.processes.sum(columns.values())  # of zeros and the one process's value that has a row
+        self.processes.sum(columns.values())  # each row is zero on all processes but the one that scored it
         return {name: np.asarray(values[same].cpu().double().numpy()) for name, values in columns.items()}
 
     def _score_group(self, group: Sequence[Architecture], mode: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -26,7 +26,7 @@ class JacobCov(Probe):
     published codes give NaN); the floor is the value when all Jacobians are parallel.
 
     The batch is cut to half as many images as an image has values: B vectors of fewer than B values correlate for every
-    architecture, and 1 / k then drowns the rest. (32 images at 8x8 grey; `diagnostics` tells the batch.)
+    architecture, and 1 / k then dominates the score. (32 images at 8x8 grey; the batch is among the diagnostics.)
     """
 
     Config = JacobCovConfig
@@ -35,12 +35,12 @@ class JacobCov(Probe):
     config: JacobCovConfig
 
     def start(self, problem: Problem) -> None:
-        """Cut the batch to what an image's size can tell apart."""
+        """Cut the batch to half as many images as an image has values."""
         super().start(problem)
         self.images = self.images[: max(2, self.images[0].numel() // 2)]
 
     def prepare(self, network: nn.Module) -> None:
-        """Switch the gradients of weights off: those of images are wanted."""
+        """Switch the gradients of weights off: only those of images are needed."""
         super().prepare(network)
         network.requires_grad_(False)
 

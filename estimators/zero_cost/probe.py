@@ -12,7 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,35 +22,30 @@ from torch import nn
 from supertau.estimators.baselines import hashed
 from supertau.estimators.estimator import Estimator, Floats
 from supertau.estimators.problem import Problem
+from supertau.estimators.settings import Range, Settings
 from supertau.estimators.training.augmentation import normalise
 from supertau.estimators.training.generators import numpy_stream, seeded_weights
-from supertau.search_spaces.errors import SupertauError, unknown
+from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.space import Architecture
 
 Initialisation = Literal["space", "kaiming_normal"]
 Tensors = Literal["weights", "all"]
+Batch = Annotated[int, Range(at_least=2)]
 Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class ProbeConfig:
-    """What every measure can be told.
+class ProbeConfig(Settings):
+    """Settings that all measures share.
 
-    batch: training images, drawn once per run, no image twice. shared_init: one random supernet serves all
-    architectures, each being a path of it; False, and a space of sliced kernels, initialises each stand-alone network
-    anew. init: 'space', or
-    'kaiming_normal' (fan-in, biases zero) for convolutions and linear layers.
+    batch: training images, drawn once per run, no image twice. shared_init: every architecture is a path of one random
+    supernet; with False, and always in a space of sliced kernels, each stand-alone network is initialised by itself.
+    init: 'space', or 'kaiming_normal' (fan-in, biases zero) for convolutions and linear layers.
     """
 
-    batch: int = 64  # Abdelfattah et al. 2021, NAS-Bench-201 experiments
-    shared_init: bool = True  # ours: no construction per architecture; a path has the law of a stand-alone network
+    batch: Batch = 64  # Abdelfattah et al. 2021, NAS-Bench-201 experiments
+    shared_init: bool = True  # ours, for time; a path's weights have the distribution of a stand-alone network's
     init: Initialisation = "space"  # code of Abdelfattah et al. and of Mellor et al.
-
-    def __post_init__(self) -> None:
-        if self.batch < 2:
-            raise SupertauError(f"batch must be at least 2 images, got {self.batch}.")
-        if self.init not in get_args(Initialisation):
-            raise unknown("initialisation", self.init, get_args(Initialisation))
 
 
 @dataclass(frozen=True)
@@ -58,11 +53,6 @@ class TensorsConfig(ProbeConfig):
     """tensors: 'weights' counts convolution and linear weights; 'all' also biases and batch norms on the path."""
 
     tensors: Tensors = "weights"  # code of Abdelfattah et al. 2021; their text speaks of all parameters
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tensors not in get_args(Tensors):
-            raise unknown("choice of tensors", self.tensors, get_args(Tensors))
 
 
 @dataclass(frozen=True)
@@ -75,8 +65,8 @@ class Path:
     def gradients(self, value: torch.Tensor, which: Tensors) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return the counted parameters with the gradient of a value, leaving out those it does not depend on."""
         counted = [p for p in self.parameters if which == "all" or p.ndim > 1]
-        found = torch.autograd.grad(value, counted, allow_unused=True)
-        return [(p.detach(), g) for p, g in zip(counted, found, strict=True) if g is not None]
+        gradients = torch.autograd.grad(value, counted, allow_unused=True)
+        return [(p.detach(), g) for p, g in zip(counted, gradients, strict=True) if g is not None]
 
     def loss_gradients(
         self, images: torch.Tensor, labels: torch.Tensor, which: Tensors
@@ -86,15 +76,16 @@ class Path:
 
 
 class Probe(Estimator):
-    """Frame of a measure: draws the batch, initialises networks, measures each architecture on its own.
+    """Base of the measures: draws the batch, initialises networks, measures each architecture by itself.
 
-    An architecture for which a measure is not defined (no path from input to output, say) gets `floor()`, the least
-    value the measure can take; `diagnostics` counts such architectures.
+    An architecture for which a measure is undefined (without a path from input to output, for example) gets `floor()`,
+    the least possible value; `diagnostics` counts such architectures.
     """
 
     trains = False
     role = "zero_cost"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"batch": 16}, "smoke": {"batch": 8}}
+    state: ClassVar[tuple[str, ...]] = ("scored", "undefined")  # counters: weights and images follow from the seed
 
     def start(self, problem: Problem) -> None:
         """Draw the batch and, with shared_init, initialise the supernet: both seeded by the problem."""
@@ -104,7 +95,7 @@ class Probe(Estimator):
         if self.config.shared_init and not problem.space.is_sliced:
             space, size = problem.space, problem.network
             self.supernet = self._initialise(lambda: space.supernet(size, affine=True), problem.seed)
-        self._scored = self._undefined = 0
+        self.scored = self.undefined = 0
 
     @abstractmethod
     def measure(self, path: Path) -> float | None:
@@ -125,7 +116,7 @@ class Probe(Estimator):
             space.check(architecture)
             value = self.measure(self._path(architecture))
             if value is None:
-                self._undefined += 1
+                self.undefined += 1
                 value = self.floor()
             if not math.isfinite(value):
                 raise SupertauError(
@@ -133,26 +124,18 @@ class Probe(Estimator):
                     "initialisation. Try init='kaiming_normal' or a smaller network."
                 )
             scores.append(value)
-        self._scored += len(scores)
+        self.scored += len(scores)
         return {"score": np.array(scores, dtype=np.float64)}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counters: weights and images follow from the seed."""
-        return {"scored": self._scored, "undefined": self._undefined}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the counters."""
-        self._scored, self._undefined = state["scored"], state["undefined"]
-
     def cost(self) -> dict[str, float]:
-        """Return what was spent: images run forward and, but for naswot, backward. Nothing is trained or kept."""
+        """Return what was used: images run forward and, except for naswot, backward. Nothing is trained or kept."""
         self.problem  # noqa: B018 - raises NotFitted
-        return {"train_images": 0, "score_images": self._scored * len(self.images), "supernet_parameters": 0}
+        return {"train_images": 0, "score_images": self.scored * len(self.images), "supernet_parameters": 0}
 
     def diagnostics(self) -> dict[str, Any]:
         """Return the size of the batch, how many architectures were measured and how many have the floor's value."""
         self.problem  # noqa: B018 - raises NotFitted
-        return {"batch": len(self.images), "scored": self._scored, "undefined": self._undefined, "floor": self.floor()}
+        return {"batch": len(self.images), "scored": self.scored, "undefined": self.undefined, "floor": self.floor()}
 
     def _path(self, architecture: Architecture) -> Path:
         supernet = self.supernet

@@ -1,4 +1,4 @@
-"""synflow: what flows through the weights when all are positive (Tanaka et al., NeurIPS 2020), summed."""
+"""synflow: the flow through the weights when all are positive (Tanaka et al., NeurIPS 2020), summed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Synflow(Probe):
 
     As in Abdelfattah et al. there are no batch norms, which decides the ranking, and all is in double precision: the
     flow multiplies from layer to layer. Tanaka et al. keep batch norms in evaluation mode: on an untrained network that
-    divides by sqrt(1 + 1e-5) at each. At least 0, reached without a path from input to output (the classifier's bias
-    gets through, but its weights see nothing); that counts as undefined. `batch` has no effect.
+    divides by sqrt(1 + 1e-5) at each. At least 0, the value without a path from input to output (only the classifier's
+    bias then reaches the logits), which counts as undefined. `batch` has no effect.
     """
 
     Config = SynflowConfig
@@ -34,7 +34,7 @@ class Synflow(Probe):
     config: SynflowConfig
 
     def start(self, problem: Problem) -> None:
-        """Put an all-ones image in the place of the batch."""
+        """Replace the batch by an all-ones image."""
         super().start(problem)
         # Batch norm refuses a single value per channel, as on a 1x1 map; a copy of the image leaves its statistics.
         copies = 2 if self.config.bn else 1
@@ -43,7 +43,7 @@ class Synflow(Probe):
         self.images = torch.ones(shape, dtype=torch.float64, device=problem.device)
 
     def prepare(self, network: nn.Module) -> None:
-        """Take absolute weights in double precision, without batch norms unless wanted."""
+        """Make weights positive and double precision, and remove batch norms unless the setting `bn` keeps them."""
         if self.config.bn:
             batch_statistics(network)
         else:
@@ -56,14 +56,14 @@ class Synflow(Probe):
     def measure(self, path: Path) -> float | None:
         """Return the summed synaptic flow."""
         flow = path.run(self.images).mean(0).sum()
-        found = path.gradients(flow, self.config.tensors)
+        gradients = path.gradients(flow, self.config.tensors)
         if self.config.log:
-            found = [(weight, torch.log1p(gradient.abs())) for weight, gradient in found]
-        return torch.stack([(weight * gradient).abs().sum() for weight, gradient in found]).sum().item() or None
+            gradients = [(weight, torch.log1p(gradient.abs())) for weight, gradient in gradients]
+        return torch.stack([(weight * gradient).abs().sum() for weight, gradient in gradients]).sum().item() or None
 
 
 def remove_batch_norms(network: nn.Module) -> None:
-    """Put identities in the place of batch norms."""
+    """Replace batch norms by identities."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d):

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from functools import cache
 
-from supertau.search_spaces.space import Architecture
-
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-NONE, SKIP, CONV1, CONV3, POOL = range(5)
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""Source and target node of each edge, in the order of the benchmark's text form."""
-INPUT, OUTPUT = 0, 3
+from supertau.search_spaces.architecture import Architecture
+from supertau.search_spaces.nasbench201.cells import CONV1, CONV3, EDGES, INPUT, NONE, OPERATIONS, OUTPUT, SKIP
 
 _DEAD = "#"
 
 
+@cache
 def string_rule(architecture: Architecture) -> str:
     """Return the class key of Dong and Yang's rule: 6,466 classes.
 
@@ -27,21 +23,29 @@ def string_rule(architecture: Architecture) -> str:
     of its source; terms are sorted. A node with two dead edges is written as two marks and no longer counts as dead:
     that is the rule as published with the benchmark, kept for comparability.
     """
+    first, second, third = _output_terms(architecture[:3])
+    of_input, of_one, of_two = architecture[3:]
+    return "+".join(sorted((first[of_input], second[of_one], third[of_two])))
+
+
+@cache
+def _output_terms(inner: tuple[int, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return the terms that enter the output: for each of its three edges, the text of each operation.
+
+    inner: the operations on edges 0-1, 0-2 and 1-2, which decide the texts of nodes 1 and 2: 125 cases.
+    """
     texts = ["0"]
-    for node in range(1, 4):
-        terms = []
-        for edge, (source, target) in enumerate(EDGES):
-            if target != node:
-                continue
-            operation = architecture[edge]
-            if operation == NONE or texts[source] == _DEAD:
-                terms.append(_DEAD)
-            elif operation == SKIP:
-                terms.append(texts[source])
-            else:
-                terms.append(f"({texts[source]})@{OPERATIONS[operation]}")
+    for options in (inner[:1], inner[1:]):
+        terms = (_term(text, option) for text, option in zip(texts, options, strict=True))
         texts.append("+".join(sorted(terms)))
-    return texts[OUTPUT]
+    return tuple(tuple(_term(text, option) for option in range(len(OPERATIONS))) for text in texts)
+
+
+def _term(text: str, option: int) -> str:
+    """Return the text of an edge: an operation on the text of its source."""
+    if option == NONE or text == _DEAD:
+        return _DEAD
+    return text if option == SKIP else f"({text})@{OPERATIONS[option]}"
 
 
 def dead_rule(architecture: Architecture) -> str:
@@ -73,23 +77,41 @@ def _propagated(architecture: Architecture, *, flatten: bool) -> str:
 
 @cache
 def live_edges(architecture: Architecture) -> tuple[int, ...]:
-    """Return the edges on a path from the input to the output that holds no `none`."""
-    reached = {INPUT}
-    for edge, (source, target) in enumerate(EDGES):
-        if architecture[edge] != NONE and source in reached:
-            reached.add(target)
-    return tuple(edge for edge in used_edges(architecture) if EDGES[edge][0] in reached)
+    """Return the edges on a path from the input to the output that contains no `none`."""
+    return _live(_present(architecture))
 
 
 @cache
 def used_edges(architecture: Architecture) -> tuple[int, ...]:
     """Return the edges that are not `none` and whose target leads to the output, in order of computation."""
+    return _used(_present(architecture))
+
+
+# Both depend only on which edges are `none`: 64 cases.
+
+
+def _present(architecture: Architecture) -> tuple[bool, ...]:
+    """Return whether each edge is something else than `none`, which is operation 0."""
+    return tuple(map(bool, architecture))
+
+
+@cache
+def _live(present: tuple[bool, ...]) -> tuple[int, ...]:
+    reached = {INPUT}
+    for edge, (source, target) in enumerate(EDGES):
+        if present[edge] and source in reached:
+            reached.add(target)
+    return tuple(edge for edge in _used(present) if EDGES[edge][0] in reached)
+
+
+@cache
+def _used(present: tuple[bool, ...]) -> tuple[int, ...]:
     leads = {OUTPUT}
     for edge in reversed(range(len(EDGES))):
         source, target = EDGES[edge]
-        if architecture[edge] != NONE and target in leads:
+        if present[edge] and target in leads:
             leads.add(source)
-    return tuple(e for e, (_, target) in enumerate(EDGES) if architecture[e] != NONE and target in leads)
+    return tuple(edge for edge, (_, target) in enumerate(EDGES) if present[edge] and target in leads)
 
 
 def reduced(architecture: Architecture) -> Architecture:

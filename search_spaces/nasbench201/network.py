@@ -7,19 +7,10 @@ from collections.abc import Hashable, Iterator, Sequence
 import torch
 from torch import nn
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.layers import AvgPool3x3, BatchNorm2d, PointwiseConv2d
-from supertau.search_spaces.nasbench201.canonical import (
-    CONV1,
-    CONV3,
-    EDGES,
-    NONE,
-    OPERATIONS,
-    OUTPUT,
-    POOL,
-    SKIP,
-    used_edges,
-)
-from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.nasbench201.canonical import used_edges
+from supertau.search_spaces.nasbench201.cells import CONV1, CONV3, EDGES, NONE, OPERATIONS, OUTPUT, POOL, SKIP
 from supertau.search_spaces.supernet import (
     Edge,
     MakeSharing,
@@ -70,8 +61,8 @@ class Cell(nn.Module):
             assert state is not None
             option = architecture[edge]
             output = state if option == SKIP else self.sharing.run(architecture, _edge(architecture, edge), state)
-            held = nodes[target]
-            nodes[target] = output if held is None else held + output
+            earlier = nodes[target]
+            nodes[target] = output if earlier is None else earlier + output
         last = nodes[OUTPUT]
         return torch.zeros_like(images) if last is None else last
 
@@ -80,12 +71,12 @@ class Cell(nn.Module):
     ) -> tuple[list[torch.Tensor], list[int]]:
         """Return the distinct outputs of several cells, and for each cell which of them is its own.
 
-        states: the distinct inputs; rows: which of them enters each cell. Nothing is computed twice: one input of one
-        module is run once however many cells contain it, and all inputs of a module are run in one go.
+        states: the distinct inputs; rows: which of them enters each cell. Nothing is computed twice: a module runs once
+        on each of its inputs, however many cells contain it, and on all of them in one go.
         """
-        held = list(states)
-        zero = len(held)  # what a node is that only `none` edges enter
-        held.append(torch.zeros_like(states[0]))
+        states = list(states)  # grows by the sums of all cells, each of which refers to its own by their numbers
+        zero = len(states)  # the number of a node that only `none` edges enter
+        states.append(torch.zeros_like(states[0]))
         nodes = [[row, zero, zero, zero] for row in rows]
         for node in range(1, OUTPUT + 1):
             terms: list[tuple[Term, ...]] = []
@@ -102,18 +93,18 @@ class Cell(nn.Module):
                         for edge in entering
                     )
                 )
-            outputs = run_distinct(held, terms)
+            outputs = run_distinct(states, terms)
             sums: dict[tuple[Term, ...], int] = {(): zero}
             for cell, entering_terms in zip(nodes, terms, strict=True):
                 if entering_terms not in sums:
                     total = outputs[entering_terms[0]]
                     for term in entering_terms[1:]:
                         total = total + outputs[term]
-                    sums[entering_terms] = len(held)
-                    held.append(total)
+                    sums[entering_terms] = len(states)
+                    states.append(total)
                 cell[node] = sums[entering_terms]
         last = list(dict.fromkeys(cell[OUTPUT] for cell in nodes))
-        return [held[at] for at in last], [last.index(cell[OUTPUT]) for cell in nodes]
+        return [states[at] for at in last], [last.index(cell[OUTPUT]) for cell in nodes]
 
     def signature(self, architecture: Architecture) -> Hashable:
         """Return the edges that are computed and the modules that compute them."""
@@ -216,7 +207,7 @@ class NASBench201Supernet(Supernet):
 
 
 class NASBench201Network(PathNetwork):
-    """The stand-alone network of one cell."""
+    """The stand-alone network of one architecture."""
 
     @staticmethod
     def make(architecture: Architecture, config: NetworkConfig, affine: bool) -> NASBench201Supernet:

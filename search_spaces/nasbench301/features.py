@@ -1,7 +1,7 @@
 """The input of NAS-Bench-301's surrogate models: an architecture as 56 numbers, without the package ConfigSpace.
 
 The models were trained on the arrays of ConfigSpace configurations: 22 hyperparameters of the training, the same for
-every query, and 34 of the architecture, of which one says nothing (-1) where an edge does not exist.
+every query, and 34 of the architecture, each -1 where its edge does not exist.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import InvalidArchitecture
 from supertau.search_spaces.nasbench301.genotype import CHOICES, INPUTS, KINDS, NODES, OPERATIONS, PAIRS, decoded
-from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.truth import Floats
 
 _DARTS = "NetworkSelectorDatasetInfo:darts:"
@@ -43,7 +43,7 @@ TRAINING: Final[dict[str, float]] = {
     "SimpleTrainNode:mixup:alpha": 0.7051278400653053,
 }
 """The training in nasbench301 0.3's `fixed_hyperparameters`, as ConfigSpace scales it: numbers to their range (rate and
-weight decay to their logarithm), categories to their rank. Batch 96, 32 channels, 8 cells, 100 epochs, rate 0.025."""
+weight decay to their logarithm), categories to their number. Batch 96, 32 channels, 8 cells, 100 epochs, rate 0.025."""
 
 INACTIVE = -1.0
 """Value of an edge that does not exist."""
@@ -78,15 +78,15 @@ _BLANK = np.array([TRAINING.get(name, INACTIVE) for name in NAMES])
 
 
 def _numbers(architecture: Architecture) -> dict[str, int]:
-    """Return the active features of an architecture: rank of each operation and of each pair of predecessors."""
-    found = {}
+    """Return the active features of an architecture: numbers of operations and pairs of predecessors."""
+    numbers = {}
     for kind, cell in zip(KINDS, decoded(architecture), strict=True):
         for node, entries in enumerate(cell):
             for source, option in entries:
-                found[edge_name(kind, node, source)] = option
+                numbers[edge_name(kind, node, source)] = option
             if node:
-                found[inputs_name(kind, node)] = PAIRS[node].index((entries[0][0], entries[1][0]))
-    return found
+                numbers[inputs_name(kind, node)] = PAIRS[node].index((entries[0][0], entries[1][0]))
+    return numbers
 
 
 def configuration(architecture: Architecture) -> dict[str, str]:

@@ -3,7 +3,7 @@
 An architecture is a normal cell and a reduction cell. A cell has two inputs, numbered 0 (the output of the cell before
 the previous one) and 1 (of the previous one), and four nodes, 2 to 5; each node is the sum of two operations on two
 different predecessors, and the output is the concatenation of the four nodes. A node takes three integers: the pair of
-predecessors, by its rank in lexicographic order, the operation on the lower one, the operation on the higher one.
+predecessors, by its number in lexicographic order, the operation on the lower one, the operation on the higher one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import InvalidArchitecture, nearest
-from supertau.search_spaces.space import Architecture
 
 OPERATIONS = (
     "max_pool_3x3",
@@ -116,7 +116,7 @@ def parse(text: str) -> Architecture:
     """
     tree = _tree(text)
     if isinstance(tree, ast.Tuple):
-        return encoded([_compact_cell(kind, held) for kind, held in zip(KINDS, _compact(tree), strict=True)])
+        return encoded([_compact_cell(kind, entries) for kind, entries in zip(KINDS, _compact(tree), strict=True)])
     fields = _fields(tree)
     if list(fields) == [name for kind in KINDS for name in (kind, f"{kind}_concat")]:
         cells = [_genotype_cell(kind, fields[kind]) for kind in KINDS]
@@ -190,12 +190,12 @@ def _compact(tree: ast.Tuple) -> tuple[Any, ...]:
     return tuple(cells)
 
 
-def _entries(kind: str, held: Any, example: tuple[int | str, ...], meaning: str) -> list[tuple[Any, ...]]:
+def _entries(kind: str, value: Any, example: tuple[int | str, ...], meaning: str) -> list[tuple[Any, ...]]:
     """Check the shape of a cell's entries: eight of the types of an example."""
     count = 2 * NODES
-    entries = list(held) if isinstance(held, list | tuple) else []
-    if not isinstance(held, list | tuple) or len(entries) != count:
-        got = len(entries) if isinstance(held, list | tuple) else repr(held)
+    entries = list(value) if isinstance(value, list | tuple) else []
+    if not isinstance(value, list | tuple) or len(entries) != count:
+        got = len(entries) if isinstance(value, list | tuple) else repr(value)
         raise InvalidArchitecture(f"{_NAME}: a {kind} cell has {count} entries {meaning}, two per node, got {got}.")
     types = [type(part) for part in example]
     for entry in entries:
@@ -206,14 +206,14 @@ def _entries(kind: str, held: Any, example: tuple[int | str, ...], meaning: str)
     return [tuple(entry) for entry in entries]
 
 
-def _genotype_cell(kind: str, held: Any) -> Cell:
-    entries = _entries(kind, held, ("sep_conv_3x3", 0), "(operation, predecessor)")
+def _genotype_cell(kind: str, value: Any) -> Cell:
+    entries = _entries(kind, value, ("sep_conv_3x3", 0), "(operation, predecessor)")
     read = [(source, _option(name)) for name, source in entries]
     return tuple(_node(kind, node, read[2 * node : 2 * node + 2]) for node in range(NODES))
 
 
-def _aw_nas_cell(kind: str, held: Any) -> Cell:
-    entries = _entries(kind, held, ("sep_conv_3x3", 0, 2), "(operation, predecessor, node)")
+def _aw_nas_cell(kind: str, value: Any) -> Cell:
+    entries = _entries(kind, value, ("sep_conv_3x3", 0, 2), "(operation, predecessor, node)")
     nodes: dict[int, list[Entry]] = {target: [] for target in _OUTPUT}
     for name, source, target in entries:
         if target not in nodes:
@@ -222,8 +222,8 @@ def _aw_nas_cell(kind: str, held: Any) -> Cell:
     return tuple(_node(kind, target - INPUTS, read) for target, read in nodes.items())
 
 
-def _compact_cell(kind: str, held: Any) -> Cell:
-    entries = _entries(kind, held, (0, SEP3), "(predecessor, operation number)")
+def _compact_cell(kind: str, value: Any) -> Cell:
+    entries = _entries(kind, value, (0, SEP3), "(predecessor, operation number)")
     for _, option in entries:
         if not 0 <= option < len(OPERATIONS):
             raise InvalidArchitecture(

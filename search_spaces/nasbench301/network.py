@@ -1,6 +1,6 @@
 """Networks of DARTS cells: one skeleton, a supernet or, with only the operations used, a stand-alone network.
 
-The stand-alone network is that of the final training of DARTS, on which NAS-Bench-301 rests, without auxiliary head
+The stand-alone network is that of the final training of DARTS, the one behind NAS-Bench-301, without auxiliary head
 and drop-path. As there, pooling is not followed by a batch norm (during the search of DARTS it is); a supernet does
 the same, so that a path and its stand-alone network are one network.
 """
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.layers import AvgPool3x3, BatchNorm2d, DilatedConv2d, PointwiseConv2d
 from supertau.search_spaces.nasbench301.genotype import (
     AVG_POOL,
@@ -30,8 +31,7 @@ from supertau.search_spaces.nasbench301.genotype import (
     SKIP,
     decoded,
 )
-from supertau.search_spaces.nasbench301.space import Layer, layers
-from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.nasbench301.skeleton import Layer, layers
 from supertau.search_spaces.supernet import (
     Edge,
     MakeSharing,
@@ -139,9 +139,9 @@ def all_slots(options: Sequence[int] = range(len(OPERATIONS))) -> tuple[list[Slo
 def used_slots(architecture: Architecture) -> tuple[list[Slot], ...]:
     """Return the slots that hold the operations of one architecture and no others."""
     slots = all_slots(())
-    for held, nodes in zip(slots, cell_edges(architecture), strict=True):
+    for of_kind, nodes in zip(slots, cell_edges(architecture), strict=True):
         for edge, _ in (sourced for entering in nodes for sourced in entering):
-            held[edge.slot] = Slot((edge.option,), held[edge.slot].form)
+            of_kind[edge.slot] = Slot((edge.option,), of_kind[edge.slot].form)
     return slots
 
 
@@ -175,13 +175,13 @@ class Cell(nn.Module):
     def forward_many(self, before: Distinct, last: Distinct, architectures: Sequence[Architecture]) -> Distinct:
         """Return the outputs of several cells.
 
-        Nothing is computed twice: one input of one module is run once however many cells contain it, and all inputs of
-        a module are run in one go.
+        Nothing is computed twice: a module runs once on each of its inputs, however many cells contain it, and on all
+        of them in one go.
         """
-        held = [
+        states = [
             projected
-            for project, (states, _) in zip(self.project, (before, last), strict=True)
-            for projected in run_stacked(project, states)
+            for project, (inputs, _) in zip(self.project, (before, last), strict=True)
+            for projected in run_stacked(project, inputs)
         ]
         # The states of each cell, by number: two inputs at first, then its nodes.
         cells = [[one, len(before[0]) + two] for one, two in zip(before[1], last[1], strict=True)]
@@ -197,16 +197,16 @@ class Cell(nn.Module):
                         for edge, source in cell_edges(architecture)[self.kind][node]
                     )
                 )
-            outputs = run_distinct(held, terms)
+            outputs = run_distinct(states, terms)
             sums: dict[tuple[Term, ...], int] = {}
             for cell, entering in zip(cells, terms, strict=True):
                 if entering not in sums:
                     low, high = entering
-                    sums[entering] = len(held)
-                    held.append(outputs[low] + outputs[high])
+                    sums[entering] = len(states)
+                    states.append(outputs[low] + outputs[high])
                 cell.append(sums[entering])
         made = {nodes: number for number, nodes in enumerate(dict.fromkeys(tuple(cell[INPUTS:]) for cell in cells))}
-        return [torch.cat([held[at] for at in nodes], 1) for nodes in made], [made[tuple(c[INPUTS:])] for c in cells]
+        return [torch.cat([states[at] for at in nodes], 1) for nodes in made], [made[tuple(c[INPUTS:])] for c in cells]
 
     def path(self, architecture: Architecture) -> Iterator[nn.Module]:
         """Yield the leaf modules that a cell runs, each once."""

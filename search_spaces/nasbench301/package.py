@@ -15,12 +15,14 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import DataError, unknown
 from supertau.search_spaces.nasbench301.features import configuration
 from supertau.search_spaces.nasbench301.genotype import INPUTS, NODES, OPERATIONS, decoded
@@ -31,7 +33,6 @@ from supertau.search_spaces.nasbench301.surrogate import (
     open_ensemble,
     pickled_state,
 )
-from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.truth import Floats
 
 REPRESENTATIONS = ("genotype", "configspace")
@@ -48,7 +49,7 @@ _NEEDED = {
 _BOOSTERS = {"xgb": ("xgboost", "'xgboost<3.1'"), "lgb": ("lightgbm", "lightgbm")}
 _BOOSTER_MODULES = tuple(module for module, _ in _BOOSTERS.values())
 _GRAPHS = ("torch_geometric", "torch_scatter", "torch_cluster", "h5py", "networkx")
-"""What the package's graph networks need; it imports them whatever the kind of the model."""
+"""What the package's graph networks need; it imports them for every kind of model."""
 _GRAPH_MODULES = {
     "nasbench301.surrogate_models.gnn.gnn": ("GNNSurrogateModel",),
     "nasbench301.surrogate_models.bananas.bananas": ("BANANASModel",),
@@ -64,15 +65,15 @@ _UNUSED = {
 
 
 def missing(kind: str) -> dict[str, str]:
-    """Return what the package needs for a kind of model, 'xgb' or 'lgb', and is not there: module to what to install.
+    """Return what the package needs for a kind of model, 'xgb' or 'lgb', and is missing: module to what to install.
 
-    ConfigSpace is told by its version, for the interface that the package uses is gone from version 1.
+    ConfigSpace counts as missing from version 1 on, which lacks the interface that the package uses.
     """
     needed = {**_NEEDED, **dict([_BOOSTERS[kind]])}
-    found = {module: install for module, install in needed.items() if not _is_there(module)}
-    if "ConfigSpace" not in found and int(importlib.metadata.version("ConfigSpace").partition(".")[0]) >= 1:
-        found["ConfigSpace < 1"] = needed["ConfigSpace"]
-    return found
+    lacking = {module: install for module, install in needed.items() if not _is_there(module)}
+    if "ConfigSpace" not in lacking and int(importlib.metadata.version("ConfigSpace").partition(".")[0]) >= 1:
+        lacking["ConfigSpace < 1"] = needed["ConfigSpace"]
+    return lacking
 
 
 def _is_there(module: str) -> bool:
@@ -80,25 +81,26 @@ def _is_there(module: str) -> bool:
 
 
 class PackageSurrogate(EnsembleSurrogate):
-    """The surrogate in a folder, read and asked by the package nasbench301; about a tenth of a second per architecture.
+    """The surrogate in a folder, read and queried by the package nasbench301; a tenth of a second per architecture.
 
-    representation: in which form the package is asked, one of REPRESENTATIONS. The package reads pickles without
-    restriction; unless trust_pickle, the restricted reader has to accept them first. Raises DataError as
-    `open_ensemble` does, on a member that is no pickle, and where the package or something it needs is missing.
+    representation: the form in which the package gets an architecture, one of REPRESENTATIONS. The package reads
+    pickles without restriction; unless trust_pickle, the restricted reader has to accept them first. Raises DataError
+    as `open_ensemble` does, on a member that is no pickle, and where the package or something it needs is missing.
     """
 
     def __init__(self, folder: Path, *, representation: str = "genotype", trust_pickle: bool = False) -> None:
         if representation not in REPRESENTATIONS:
             raise unknown("representation", representation, REPRESENTATIONS)
-        super().__init__(open_ensemble(folder))
-        self.representation = representation
-        kind = self.ensemble.kind
-        for member in (file.parent for file in self.ensemble.files):
-            file = member / f"{MODEL}.model"
+        ensemble = open_ensemble(folder)
+        ensemble = replace(ensemble, files=tuple(file.with_name(f"{MODEL}.model") for file in ensemble.files))
+        for file in ensemble.files:
             if not file.is_file():
                 raise DataError(f"{file}: missing; the package nasbench301 reads pickled models only.")
             if not trust_pickle:
-                pickled_state(file, content_of(file), kind)
+                pickled_state(file, content_of(file), ensemble.kind)
+        super().__init__(ensemble)
+        self.representation = representation
+        kind = ensemble.kind
         package = _package(kind)
         with unchanged_global_state(), _readable_space():
             try:
@@ -121,7 +123,7 @@ class PackageSurrogate(EnsembleSurrogate):
 
 
 def _genotype(architecture: Architecture) -> Any:
-    from nasbench301.representations import Genotype
+    from nasbench301.representations import Genotype  # optional, and what it needs may be missing
 
     output = list(range(INPUTS, INPUTS + NODES))
     normal, reduce = (
@@ -133,7 +135,7 @@ def _genotype(architecture: Architecture) -> Any:
 @contextmanager
 def unchanged_global_state() -> Iterator[None]:
     """Restore what the package sets on the way: random states of Python, numpy and torch, and torch's cuDNN flags."""
-    import torch
+    import torch  # the package needs it; commands that do not query the package should not import it
 
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the package seeds it
     flags = torch.backends.cudnn.benchmark, torch.backends.cudnn.enabled
@@ -159,7 +161,7 @@ def _package(kind: str) -> ModuleType:
             f"{_BOOSTERS[kind][0]} and gives the same predictions."
         )
     try:
-        import matplotlib as mpl
+        import matplotlib as mpl  # the package needs it; slow to import
 
         # A style sheet is set on import; matplotlib's figures elsewhere keep theirs.
         with unchanged_global_state(), mpl.rc_context():
@@ -212,7 +214,7 @@ def _refusal(name: str) -> Callable[..., Any]:
 @contextmanager
 def _readable_space() -> Iterator[None]:
     """Give ConfigSpace 0.6 and 0.7 the fields they expect in the package's configspace.json."""
-    from nasbench301.surrogate_models import utils
+    from nasbench301.surrogate_models import utils  # optional, as in `_genotype`
 
     reader = utils.config_space_json_r_w
 

@@ -6,98 +6,36 @@ import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture, Cost, FlowGraph, NetworkConfig
 from supertau.search_spaces.nasbench301 import genotype
 from supertau.search_spaces.nasbench301.genotype import (
     CHOICES,
-    DIL3,
-    DIL5,
     INPUTS,
-    KINDS,
     NODES,
-    NORMAL,
     OPERATIONS,
     PAIRS,
-    REDUCE,
     SEP3,
-    SEP5,
-    SKIP,
     Cell,
     decoded,
     encoded,
 )
-from supertau.search_spaces.space import Architecture, Cost, FlowGraph, NetworkConfig, SearchSpace
+from supertau.search_spaces.nasbench301.skeleton import costs
+from supertau.search_spaces.nasbench301.truth import load
+from supertau.search_spaces.space import SearchSpace
+from supertau.search_spaces.truth import GroundTruth, Surrogate
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these import torch, which only commands that train should do
     from torch import nn
 
     from supertau.search_spaces.nasbench301.network import DARTSSupernet
     from supertau.search_spaces.supernet import MakeSharing
-    from supertau.search_spaces.truth import GroundTruth, Surrogate
 
 PREDECESSORS = INPUTS + NODES - 1
 """Nodes that may be a predecessor; the tokens of operations come after theirs."""
-
-
-class Layer(NamedTuple):
-    """One cell of a network.
-
-    kind: NORMAL or REDUCE. before, last: channels of its two inputs. width: of its nodes. side: of its second input,
-    in pixels; halved: whether the first input is from before a reduction and has twice that.
-    """
-
-    kind: int
-    before: int
-    last: int
-    width: int
-    side: int
-    halved: bool
-
-    @property
-    def side_of_nodes(self) -> int:
-        """Side of its nodes, in pixels: a reduction cell halves it, rounding up."""
-        return (self.side + 1) // 2 if self.kind == REDUCE else self.side
-
-
-@lru_cache
-def layers(config: NetworkConfig) -> tuple[Layer, ...]:
-    """Return the cells of a network, 3 * cells + 2 in all: `cells` normal ones, a reduction, and so on.
-
-    Of L cells those at L // 3 and 2 L // 3 are reductions, which double the width.
-    """
-    kinds = [NORMAL] * config.cells
-    kinds = [*kinds, REDUCE, *kinds, REDUCE, *kinds]
-    before = last = 3 * config.channels
-    width, side, halved = config.channels, config.image_size, False
-    made: list[Layer] = []
-    for kind in kinds:
-        width *= 2 if kind == REDUCE else 1
-        made.append(Layer(kind, before, last, width, side, halved))
-        before, last, side, halved = last, NODES * width, made[-1].side_of_nodes, kind == REDUCE
-    return tuple(made)
-
-
-@lru_cache
-def _costs(config: NetworkConfig) -> tuple[list[int], list[list[list[list[int]]]]]:
-    """Return [parameters, MACs] of what all networks have, and of operations: [kind][from a cell input][operation]."""
-    stem = config.image_channels * 9 * 3 * config.channels
-    fixed = np.array([stem + 2 * 3 * config.channels, stem * config.image_size**2])
-    operations = np.zeros((len(KINDS), 2, len(OPERATIONS), 2), dtype=np.int64)
-    for layer in layers(config):
-        width, pixels = layer.width, layer.side_of_nodes**2
-        projections = (layer.before + layer.last) * width
-        fixed += projections + 2 * 2 * width, projections * layer.side**2
-        for option, kernel, repeats in ((SEP3, 3, 2), (SEP5, 5, 2), (DIL3, 3, 1), (DIL5, 5, 1)):
-            weights = repeats * (kernel**2 * width + width**2)
-            operations[layer.kind, :, option] += weights + repeats * 2 * width, weights * pixels
-        if layer.kind == REDUCE:
-            operations[layer.kind, 1, SKIP] += width**2 + 2 * width, width**2 * pixels
-    weights = NODES * width * config.classes
-    fixed += weights + config.classes, weights
-    return fixed.tolist(), operations.tolist()
 
 
 @lru_cache(maxsize=2**10)
@@ -193,9 +131,9 @@ class DARTS(SearchSpace):
         for cell in decoded(architecture):
             nodes = []
             for pairs, node in zip(PAIRS, cell, strict=True):
-                held = dict(node)
+                present = dict(node)
                 (lower, low), (higher, high) = (
-                    (source, self._other(held.get(source), rng)) for source in pairs[int(rng.integers(len(pairs)))]
+                    (source, self._other(present.get(source), rng)) for source in pairs[int(rng.integers(len(pairs)))]
                 )
                 nodes.append(((lower, low), (higher, high)))
             cells.append(tuple(nodes))
@@ -261,7 +199,7 @@ class DARTS(SearchSpace):
         reduction, whose input lacks a row and a column, counts as (side - 1)^2 / 4 pixels instead of side^2 / 4.
         """
         self.check(architecture)
-        (parameters, macs), operations = _costs(config)
+        (parameters, macs), operations = costs(config)
         for of_kind, cell in zip(operations, decoded(architecture), strict=True):
             for node in cell:
                 for source, option in node:
@@ -274,6 +212,7 @@ class DARTS(SearchSpace):
         self, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing | None = None
     ) -> DARTSSupernet:
         """Return the supernet; by default it shares by position."""
+        # Imported here because of torch, which only commands that train should import.
         from supertau.search_spaces.nasbench301.network import DARTSSupernet
         from supertau.search_spaces.supernet import ShareByPosition
 
@@ -281,13 +220,11 @@ class DARTS(SearchSpace):
 
     def network(self, architecture: Architecture, config: NetworkConfig) -> nn.Module:
         """Return the stand-alone network of an architecture, batch norms affine."""
-        from supertau.search_spaces.nasbench301.network import DARTSNetwork
+        from supertau.search_spaces.nasbench301.network import DARTSNetwork  # as in `supernet`
 
         self.check(architecture)
         return DARTSNetwork(architecture, config)
 
     def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth | Surrogate:
         """Return accuracies: built in, of a table, or of NAS-Bench-301's surrogate files."""
-        from supertau.search_spaces.nasbench301.truth import load
-
         return load(self, dataset, path, trust_pickle=trust_pickle)

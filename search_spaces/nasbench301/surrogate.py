@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.errors import DataError
 from supertau.search_spaces.nasbench301.features import NAMES, features
 from supertau.search_spaces.pickles import NUMPY_SCALARS, Allowed, load_restricted
-from supertau.search_spaces.space import Architecture
 from supertau.search_spaces.truth import Floats, GroundTruth, Surrogate
 
 SPLIT = "val (surrogate)"
-"""What the models predict: val_accuracy of the training logs, measured on the images held out of training."""
+"""What the models predict: val_accuracy of the training logs, measured on the images left out of training."""
 EPOCHS = 100
 
 MODEL = "surrogate_model"
@@ -46,12 +46,12 @@ Predict = Callable[[Floats], Floats]
 
 def member_files(folder: Path) -> tuple[Path, ...]:
     """Return the model file of each member below a folder, in the order of their paths; none is an empty tuple."""
-    found: dict[Path, Path] = {}
+    by_member: dict[Path, Path] = {}
     for suffix in _SUFFIXES:
         for file in folder.rglob(MODEL + suffix):
-            found.setdefault(file.parent, file)
+            by_member.setdefault(file.parent, file)
     # What rglob yields comes in the order of the file system, which differs between machines.
-    return tuple(found[parent] for parent in sorted(found, key=lambda parent: parent.relative_to(folder).parts))
+    return tuple(by_member[parent] for parent in sorted(by_member, key=lambda parent: parent.relative_to(folder).parts))
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,16 @@ class Ensemble:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Names of the members: their folders below that of the ensemble."""
+        """Names of the members: their folders, relative to that of the ensemble."""
         return tuple(file.parent.relative_to(self.folder).as_posix() for file in self.files)
 
     @property
     def source(self) -> str:
-        """Who made the predictions."""
+        """What made the predictions: the folder's own name, kind and number of members."""
         return f"NAS-Bench-301 surrogate {self.folder.name} ({self.kind}, {len(self.files)} members)"
 
     def digest(self) -> str:
-        """Return the sha256 over the sha256 of each model file in order."""
+        """Return the sha256 over the sha256 of each model file, in the order of the members."""
         whole = hashlib.sha256()
         for file in self.files:
             whole.update(hashlib.sha256(content_of(file)).digest())
@@ -97,8 +97,8 @@ def open_ensemble(folder: Path) -> Ensemble:
     for file in files:
         kinds.setdefault(_kind(file.parent), file.parent.relative_to(folder).as_posix())
     if len(kinds) > 1:
-        held = ", ".join(f"{kind} (such as {member})" for kind, member in sorted(kinds.items()))
-        raise DataError(f"{folder}: holds members of different kinds: {held}; give the folder of one kind.")
+        examples = ", ".join(f"{kind} (such as {member})" for kind, member in sorted(kinds.items()))
+        raise DataError(f"{folder}: holds members of different kinds: {examples}; give the folder of one kind.")
     (kind,) = kinds
     if kind.endswith("_time"):
         raise DataError(
@@ -149,12 +149,12 @@ def content_of(path: Path) -> bytes:
 class _State:
     """Stands in for a Booster: keeps the state that the class would restore itself from."""
 
-    held: dict[str, Any]
+    state: dict[str, Any]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if not isinstance(state, dict):
             raise pickle.UnpicklingError("a model whose state is not a dictionary")
-        self.held = state
+        self.state = state
 
 
 class _XGBState(_State):
@@ -166,7 +166,7 @@ class _LGBState(_State):
 
 
 def _bytearray(content: bytes | str, encoding: str = "latin-1") -> bytearray:
-    """Stand in for bytearray, which given a number would take up so much memory."""
+    """Stand in for bytearray, which would allocate as much memory as a number in the file says."""
     return bytearray(content.encode(encoding) if isinstance(content, str) else bytes(memoryview(content)))
 
 
@@ -188,17 +188,17 @@ def pickled_state(file: Path, content: bytes, kind: str, *, trust_pickle: bool =
     """
     expected = f"a pickled Booster of {_LIBRARIES[kind]}"
     try:
-        found = load_restricted(content, name=str(file), allowed=_BOOSTERS, expected=expected)
+        booster = load_restricted(content, name=str(file), allowed=_BOOSTERS, expected=expected)
     except DataError:
         if not trust_pickle:
             raise
-        found = load_restricted(content, name=str(file), expected=expected, trust_pickle=True)
-    if isinstance(found, _XGBState | _LGBState):
-        library = _LIBRARIES["xgb" if isinstance(found, _XGBState) else "lgb"]
-        state = getattr(found, "held", {})
+        booster = load_restricted(content, name=str(file), expected=expected, trust_pickle=True)
+    if isinstance(booster, _XGBState | _LGBState):
+        library = _LIBRARIES["xgb" if isinstance(booster, _XGBState) else "lgb"]
+        state = getattr(booster, "state", {})
     else:
-        library = type(found).__module__.partition(".")[0]
-        state = found.__getstate__() if type(found).__name__ == "Booster" else {}
+        library = type(booster).__module__.partition(".")[0]
+        state = booster.__getstate__() if type(booster).__name__ == "Booster" else {}
     if library != _LIBRARIES[kind] or not state:
         raise DataError(f"{file}: holds no {expected[2:]}, although its model_config.json says '{kind}'.")
     return dict(state)
@@ -260,7 +260,7 @@ _READERS = {"xgb": _xgb, "lgb": _lgb}
 
 
 def _library(kind: str, file: Path) -> Any:
-    try:
+    try:  # both are optional
         if kind == "xgb":
             import xgboost
 
@@ -298,7 +298,7 @@ class EnsembleSurrogate(Surrogate):
         """Return the mean of the members' predictions, without noise, shape (N,), percent."""
 
     def table(self, architectures: Sequence[Architecture]) -> GroundTruth:
-        """Return the predictions for distinct architectures, one trial named 'surrogate'."""
+        """Return the predictions for distinct architectures, one trial named 'surrogate'; sha256: of the models."""
         return GroundTruth(
             space="nasbench301",
             dataset="cifar10",

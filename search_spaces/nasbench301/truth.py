@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from supertau.search_spaces import table
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import cache_folder, digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture, unknown
+from supertau.search_spaces.nasbench301.package import PackageSurrogate
 from supertau.search_spaces.nasbench301.surrogate import EPOCHS, SPLIT, EnsembleSurrogate, OwnSurrogate, member_files
-from supertau.search_spaces.space import Architecture, SearchSpace
+from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth, Surrogate
 
 DATASETS = ("micro", "cifar10")
@@ -40,7 +42,7 @@ def load(
     reader: str = "own",
     trust_pickle: bool = False,
 ) -> GroundTruth | Surrogate:
-    """Return ground truth: when path is None 'micro' as built in or 'cifar10' as found in the cache folder.
+    """Return ground truth: of a path; without one, 'micro' as built in or 'cifar10' from the cache folder.
 
     path: a folder of surrogate models; a table with the columns genotype and nb301_surrogate_acc; or any table of the
     suite (.csv, .csv.gz, .parquet), which may be of another data set. reader: for surrogate models, 'own' or 'package'
@@ -54,7 +56,7 @@ def load(
             raise unknown("data set", dataset, DATASETS)
         if dataset == "micro":
             return table.packaged(space, dataset)
-        path = _found(cache_folder() / FOLDER)
+        path = _available(cache_folder() / FOLDER)
     path = Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder.")
@@ -70,7 +72,7 @@ def load(
     )
 
 
-def _found(folder: Path) -> Path:
+def _available(folder: Path) -> Path:
     """Return the models or the table in a folder; raise DataError that says what to get."""
     if folder.is_dir():
         for name in _MODELS:
@@ -91,8 +93,6 @@ def _found(folder: Path) -> Path:
 def _surrogate(folder: Path, reader: str, trust_pickle: bool) -> EnsembleSurrogate:
     if reader == "own":
         return OwnSurrogate(folder, trust_pickle=trust_pickle)
-    from supertau.search_spaces.nasbench301.package import PackageSurrogate
-
     return PackageSurrogate(folder, trust_pickle=trust_pickle)
 
 
@@ -102,7 +102,7 @@ def _surrogate(folder: Path, reader: str, trust_pickle: bool) -> EnsembleSurroga
 def read_pool(path: Path, space: SearchSpace) -> GroundTruth:
     """Return the surrogate's values in a CSV file with columns 'genotype' and 'nb301_surrogate_acc' (percent).
 
-    An architecture that stands there more than once becomes one row, in the place of its first. Raises DataError naming
+    An architecture that is there more than once becomes one row, in the place of its first. Raises DataError naming
     the line when its values differ, and on a line that cannot be read.
     """
     _, header, rows = table.read_csv(path)
@@ -113,7 +113,7 @@ def read_pool(path: Path, space: SearchSpace) -> GroundTruth:
     for line, row in rows:
         where = f"{path}, line {line}"
         if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
+            raise DataError(f"{where}: {len(row)} values, expected {len(header)} ({', '.join(header)}).")
         try:
             architecture = space.parse(row[header.index("genotype")])
             value = float(row[header.index(_POOL_COLUMN)])

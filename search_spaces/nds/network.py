@@ -7,19 +7,16 @@ of each kernel and batch norm ("ordinal" slices) and the leading blocks of each 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from supertau.search_spaces.architecture import Architecture, NetworkConfig
 from supertau.search_spaces.layers import BatchNorm2d, pointwise
-from supertau.search_spaces.nds.space import STRIDES, Block, Stage
-from supertau.search_spaces.space import Architecture, NetworkConfig
+from supertau.search_spaces.nds.blocks import STRIDES, Block, BlockSpace, Stage
 from supertau.search_spaces.supernet import Edge, MakeSharing, ShareByPosition, Sharing, Slot, Supernet, leaves
-
-if TYPE_CHECKING:
-    from supertau.search_spaces.nds.space import NDS
 
 
 class Sizes(NamedTuple):
@@ -38,7 +35,7 @@ class LeadingConv2d(nn.Conv2d):
     """Convolution without bias that also runs with fewer channels: with the leading part of its kernel.
 
     Run in g groups, a dense kernel is cut to its leading (width, narrow) part and of that to g diagonal blocks: group
-    k uses the rows and columns at which its own channels stand.
+    k uses the rows and columns of its own channels.
     """
 
     def forward(self, states: torch.Tensor, width: int | None = None, groups: int | None = None) -> torch.Tensor:
@@ -152,7 +149,7 @@ class NDSNetwork(nn.Module):
     images: (B, image_channels, S, S); logits: (B, classes).
     """
 
-    def __init__(self, space: NDS, architecture: Architecture, config: NetworkConfig) -> None:
+    def __init__(self, space: BlockSpace, architecture: Architecture, config: NetworkConfig) -> None:
         super().__init__()
         self.architecture, self.config = architecture, config
         self.stem = Stem(config)
@@ -246,7 +243,7 @@ class NDSSupernet(Supernet):
     """
 
     def __init__(
-        self, space: NDS, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing = ShareByPosition
+        self, space: BlockSpace, config: NetworkConfig, *, affine: bool = False, sharing: MakeSharing = ShareByPosition
     ) -> None:
         super().__init__()
         self.space, self.config = space, config

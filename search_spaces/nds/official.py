@@ -1,7 +1,7 @@
 """Official NDS files (JSON) and the published pools drawn from them (CSV).
 
 An official file is a list of trainings; a ``*_reruns`` file has two such lists, of one network each. Its lists of
-depths, widths and so on have the stem in front, and it holds errors in percent, not accuracies.
+depths, widths and so on have the stem in front, and it gives errors in percent, not accuracies.
 """
 
 from __future__ import annotations
@@ -10,22 +10,19 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, InvalidArchitecture
-from supertau.search_spaces.nds.space import STEM, STRIDES
-from supertau.search_spaces.space import Architecture
+from supertau.search_spaces.nds.blocks import STEM, STRIDES, BlockSpace
 from supertau.search_spaces.table import read_csv
 from supertau.search_spaces.truth import GroundTruth
 
-if TYPE_CHECKING:
-    from supertau.search_spaces.nds.space import NDS
-
 Which = Literal["best", "last"]
-"""The accuracy after the epoch at which it was highest, as the NDS paper, or after the last."""
+"""The highest accuracy after any epoch, as in the NDS paper, or the accuracy after the last."""
 
 EPOCHS = 100
 CHANCE = 10.0  # percent; trainings that failed stay there
@@ -69,7 +66,7 @@ class Training(NamedTuple):
         return self.after[-1]
 
 
-def read_trainings(path: Path, space: NDS) -> list[Training]:
+def read_trainings(path: Path, space: BlockSpace) -> list[Training]:
     """Return the entries of an official file in its order.
 
     Raises DataError, naming file and entry, where the file is damaged, of another space or of ImageNet.
@@ -97,35 +94,36 @@ def read_trainings(path: Path, space: NDS) -> list[Training]:
     return trainings
 
 
-def read_official(paths: Sequence[Path], space: NDS, dataset: str, *, which: Which = "best") -> GroundTruth:
+def read_official(paths: Sequence[Path], space: BlockSpace, dataset: str, *, which: Which = "best") -> GroundTruth:
     """Return the test accuracies of official files, rows in the files' order.
 
-    A network that stands in several files, or several times in one, has so many trials: one column per file and
+    A network that is in several files, or several times in one, has as many trials: one column per file and
     occurrence, those of a file ordered by training seed. Raises DataError also where trainings differ in their
     settings, as in the sweeps of learning rates.
     """
-    found: dict[Architecture, dict[tuple[int, int], Training]] = {}
+    by_architecture: dict[Architecture, dict[tuple[int, int], Training]] = {}
+    """By file and occurrence in it."""
     settings: Settings | None = None
     for file, path in enumerate(paths):
         trainings = read_trainings(path, space)
         settings = settings or trainings[0].settings
         for training in trainings:
-            found.setdefault(training.architecture, {})
+            by_architecture.setdefault(training.architecture, {})
             if training.settings != settings:
                 raise DataError(
                     f"{path}: {space.format(training.architecture)} was trained with {training.settings}, the first "
                     f"network with {settings}; a sweep of training settings is not ground truth."
                 )
         for training in sorted(trainings, key=lambda training: training.seed):
-            held = found[training.architecture]
-            held[file, sum(of_file == file for of_file, _ in held)] = training
+            of_network = by_architecture[training.architecture]
+            of_network[file, sum(of_file == file for of_file, _ in of_network)] = training
     assert settings is not None
-    columns = sorted({column for held in found.values() for column in held})
+    columns = sorted({column for of_network in by_architecture.values() for column in of_network})
     at = {column: number for number, column in enumerate(columns)}
-    trials = np.full((len(found), len(columns)), np.nan)
+    trials = np.full((len(by_architecture), len(columns)), np.nan)
     seeds: list[set[int]] = [set() for _ in columns]
-    for row, (architecture, held) in enumerate(found.items()):
-        for column, training in held.items():
+    for row, (architecture, of_network) in enumerate(by_architecture.items()):
+        for column, training in of_network.items():
             try:
                 trials[row, at[column]] = training.accuracy(which)
             except _Wrong as error:
@@ -142,7 +140,7 @@ def read_official(paths: Sequence[Path], space: NDS, dataset: str, *, which: Whi
         epochs=settings.epochs,
         source=f"NDS {', '.join(path.name for path in paths)} (facebookresearch/nds), {which} epoch",
         sha256=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
-        architectures=tuple(found),
+        architectures=tuple(by_architecture),
         trials=trials,
         seeds=tuple(names),
         chance=CHANCE,
@@ -158,8 +156,8 @@ def _shown(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _training(job: Any, space: NDS, path: Path) -> Training:
-    net = _held(job, "net", dict)
+def _training(job: Any, space: BlockSpace, path: Path) -> Training:
+    net = _field(job, "net", dict)
     if "genotype" in net:
         cells = path.name.split("_")[0].removesuffix(".json")
         of_cells = cells if cells in _CELL_SPACES else "a space"
@@ -167,7 +165,7 @@ def _training(job: Any, space: NDS, path: Path) -> Training:
             f"a network of cells (it has a genotype): the file is of {of_cells} among {', '.join(_CELL_SPACES)}, whose "
             f"networks are not supported as ground truth here; expected networks of {space.official}."
         )
-    _held(net, "block_type", str)
+    _field(net, "block_type", str)
     values = {letter: _numbers(net, key) for letter, key in _KEYS.items()}
     strides = _numbers(net, "ss")
     if net["block_type"] != space.official_block:
@@ -176,7 +174,7 @@ def _training(job: Any, space: NDS, path: Path) -> Training:
         raise _Wrong(f"the stem's stride is {_shown(strides[:1])[1:-1]}: a network for ImageNet; CIFAR-10's have 1.")
     lengths = {letter: len(STRIDES) + 1 if letter in space.grids else 0 for letter in values}
     for letter, length in lengths.items():
-        # those that a block does not have are left empty
+        # the lists of decisions that a block does not have are empty
         if len(values[letter]) != length:
             raise _Wrong(f"{_KEYS[letter]} is {_shown(net[_KEYS[letter]])}; expected {length} numbers, stem first.")
     if strides != [1, *STRIDES] or values["d"][0] != 1 or values["w"][0] != STEM:
@@ -187,21 +185,21 @@ def _training(job: Any, space: NDS, path: Path) -> Training:
     errors = _numbers(job, "test_ep_top1")
     if not errors:
         raise _Wrong("test_ep_top1 is empty; expected the test error of every epoch.")
-    optim = _held(job, "optim", dict)
+    optim = _field(job, "optim", dict)
     return Training(
         architecture=space.encode({letter: values[letter][1:] for letter in space.grids}),
-        best=_accuracy("min_test_top1", _held(job, "min_test_top1", float, int)),
+        best=_accuracy("min_test_top1", _field(job, "min_test_top1", float, int)),
         after=tuple(_accuracy("test_ep_top1", error) for error in errors),
-        seed=_held(job, "rng_seed", int),
+        seed=_field(job, "rng_seed", int),
         settings=Settings(
-            _held(optim, "base_lr", float, int), _held(optim, "wd", float, int), _held(optim, "max_ep", int)
+            _field(optim, "base_lr", float, int), _field(optim, "wd", float, int), _field(optim, "max_ep", int)
         ),
-        parameters=_held(job, "params", int),
-        flops=_held(job, "flops", int),
+        parameters=_field(job, "params", int),
+        flops=_field(job, "flops", int),
     )
 
 
-def _held(job: Any, key: str, *kinds: type) -> Any:
+def _field(job: Any, key: str, *kinds: type) -> Any:
     if not isinstance(job, dict) or key not in job:
         raise _Wrong(f"no '{key}'; it holds {_shown(job)}.")
     if not isinstance(job[key], kinds) or isinstance(job[key], bool):
@@ -210,7 +208,7 @@ def _held(job: Any, key: str, *kinds: type) -> Any:
 
 
 def _numbers(job: Any, key: str) -> list[float]:
-    values = _held(job, key, list)
+    values = _field(job, key, list)
     if not all(isinstance(value, float | int) and not isinstance(value, bool) for value in values):
         raise _Wrong(f"'{key}' is {_shown(values)}; expected numbers.")
     return list(values)
@@ -233,11 +231,11 @@ def is_pool(path: Path) -> bool:
     return f"{_COLUMNS['d']}.0" in header and "architecture" not in header
 
 
-def read_pool(path: Path, space: NDS, dataset: str) -> GroundTruth:
+def read_pool(path: Path, space: BlockSpace, dataset: str) -> GroundTruth:
     """Return the accuracies of a pool, columns ``depths.0`` ... ``params``, ``flops``, ``test_acc``, rows in its order.
 
     Accuracies are those of the best epoch, of ResNet the mean of three training seeds. Raises DataError with the line
-    and its content where a column is missing, a value is not on its grid, a network stands twice, or its number of
+    and its content where a column is missing, a value is not on its grid, a network is there twice, or its number of
     parameters is not that of the space's network, which tells spaces of equal grids apart.
     """
     _, header, rows = read_csv(path)
@@ -249,11 +247,11 @@ def read_pool(path: Path, space: NDS, dataset: str) -> GroundTruth:
     for line, row in rows:
         where = f"{path}, line {line}"
         if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} cells, expected {len(header)} ({', '.join(header)}).")
-        cells = dict(zip(header, row, strict=True))
+            raise DataError(f"{where}: {len(row)} values, expected {len(header)} ({', '.join(header)}).")
+        fields = dict(zip(header, row, strict=True))
         try:
-            values = {letter: [float(cells[name]) for name in names] for letter, names in wanted.items()}
-            parameters, accuracy = int(cells["params"]), float(cells["test_acc"])
+            values = {letter: [float(fields[name]) for name in names] for letter, names in wanted.items()}
+            parameters, accuracy = int(fields["params"]), float(fields["test_acc"])
             architecture = space.encode(values)
         except (ValueError, InvalidArchitecture) as error:
             raise DataError(f"{where}: {error}") from error

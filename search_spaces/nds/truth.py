@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from supertau.search_spaces import table
 from supertau.search_spaces.cache import cache_folder
 from supertau.search_spaces.errors import DataError, unknown
 from supertau.search_spaces.nds import official
+from supertau.search_spaces.nds.blocks import BlockSpace
 from supertau.search_spaces.truth import GroundTruth
-
-if TYPE_CHECKING:
-    from supertau.search_spaces.nds.space import NDS
 
 MICRO = "micro"
 CIFAR10 = "cifar10"
@@ -24,19 +21,19 @@ _POOLS = {"ResNet": "resnet_5k.csv.gz", "ResNeXt-A": "resnexta_5k.csv.gz"}
 
 
 def load(
-    space: NDS,
+    space: BlockSpace,
     dataset: str,
     path: Path | None = None,
     *,
     which: official.Which = "best",
     trust_pickle: bool = False,
 ) -> GroundTruth:
-    """Return ground truth: when path is None packaged (micro) or found in the cache folder (cifar10).
+    """Return ground truth: of a path; without one, packaged (micro) or from the cache folder (cifar10).
 
     path: an official ``.json`` file, a folder with official files or a pool, a pool (``.csv``, ``.csv.gz``), or a
-    table of any data set. which: the epoch of official files whose accuracy counts. trust_pickle: has no effect, no
-    file of NDS is a pickle. Raises UnknownName for a data set that is not there without a path, DataError saying what
-    is missing and how to get it.
+    table of any data set. which: the epoch of official files whose accuracy counts. trust_pickle: has no effect,
+    because no file of NDS is a pickle. Raises UnknownName for a data set that needs a path, DataError saying what is
+    missing and how to get it.
     """
     if path is None:
         known = (*space.truths, *space.files)
@@ -61,16 +58,16 @@ def load(
         _check_best(path, which)
         return official.read_pool(path, space, dataset)
     if table.is_table(path):
-        held = table.read_table(path, space, dataset)
-        return replace(held, chance=official.CHANCE) if dataset == CIFAR10 and held.chance is None else held
+        truth = table.read_table(path, space, dataset)
+        return replace(truth, chance=official.CHANCE) if dataset == CIFAR10 and truth.chance is None else truth
     raise DataError(
         f"{path}: not a kind of ground truth that can be read. Expected an official NDS file (.json), or a pool or "
         f"table ({', '.join(table.SUFFIXES)})."
     )
 
 
-def _of_folder(space: NDS, dataset: str, folder: Path, which: official.Which) -> GroundTruth:
-    """Return the best ground truth that a folder holds.
+def _of_folder(space: BlockSpace, dataset: str, folder: Path, which: official.Which) -> GroundTruth:
+    """Return the best ground truth in a folder.
 
     Three training seeds (``*_rng1.json`` to 3) come before the file with one; then the pool.
     """

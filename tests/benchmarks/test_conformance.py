@@ -242,7 +242,7 @@ BROKEN = {
     "fit_starts_afresh": RemembersEarlierFit,
     "other_images_work": GreyOnly,
     "budget_is_kept": Overspends,
-    "monitor_hears_every_step": SilentFirstStep,
+    "monitor_is_called_every_step": SilentFirstStep,
     "scoring_leaves_no_trace": ScoresWithTrainingsGenerator,
     "training_resumes": LosesGenerator,
     "scores_survive_restore": LosesRanking,
@@ -312,7 +312,7 @@ class NoConfig(Toy):
     [
         (Claims, "other_seed_other_scores", "set deterministic = False"),
         (CompetesWithTruth, "role_is_known", "go together only"),
-        (NeverReports, "monitor_hears_every_step", "call it after each step"),
+        (NeverReports, "monitor_is_called_every_step", "call it after each step"),
         (SwallowsInterrupts, "training_resumes", "let its exceptions pass"),
         (HugeBatches, "budget_is_kept", "set a smaller batch_size in HugeBatches.presets"),
         (Float32, "scores_are_well_formed", "return float64"),

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from supertau.benchmarks.config import resolve
-from supertau.benchmarks.runs.runner import Settings, run
+from supertau.benchmarks.runs.plan import identify, resolve
+from supertau.benchmarks.runs.runner import run
+from supertau.benchmarks.runs.settings import Settings
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.nds.space import NDSResNet
 from supertau.search_spaces.pool import select
@@ -13,22 +14,18 @@ from supertau.search_spaces.spaces import get_space
 from supertau.search_spaces.truth import GroundTruth, Surrogate
 
 
-def value(record, key, view):
-    (found,) = {m["value"] for m in record["metrics"] if (m["key"], m["view"]) == (key, view)}
-    return found
-
-
 def test_parameters_rank_the_published_pool_of_resnexta(real_file, tmp_path):
     """.668 is the figure of Ning et al. (arXiv:2008.03064) on these 5,000 networks."""
     path = real_file("nds/resnexta_5k.csv.gz")
     config = resolve("params", space="nds-resnexta", truth="cifar10", preset="smoke", pool="all")
     record = run(config, Settings(tmp_path)).record
-    assert record["judged"]["architectures"] == 5000
-    assert record["truths"]["cifar10"]["chance"] == 10.0
-    assert value(record, "kendall_tau", "all") == pytest.approx(0.668, abs=5e-4)
+    assert record.pool.size == 5000
+    (judgement,) = record.judgements
+    assert judgement.truth.chance == 10.0
+    assert judgement.find("all", "score", "kendall_tau").value == pytest.approx(0.668, abs=5e-4)
     failed = int((pd.read_csv(path)["test_acc"] < 15).sum())
     assert failed > 0
-    assert {m["n"] for m in record["metrics"] if m["view"] == "trained"} == {5000 - failed}
+    assert {m.n for m in judgement.metrics if m.view == "trained"} == {5000 - failed}
 
 
 class Linear(Surrogate):
@@ -50,8 +47,8 @@ def test_a_surrogate_judges_any_pool(surrogate, tmp_path):
     space = get_space("nds-resnet")
     pool = select(space, "random:50").architectures
     assert list(done.truth["architecture"]) == [space.format(a) for a in pool]
-    assert done.truth["cifar10:0"].tolist() == [50 + sum(a) for a in pool]
-    assert done.record["judged"]["pool"] == "random:50"
+    assert done.trials(done.judgement().truth).iloc[:, 0].tolist() == [50 + sum(a) for a in pool]
+    assert done.record.pool.name == "random:50"
 
 
 def test_a_surrogate_has_no_pool_of_its_own(surrogate, tmp_path):
@@ -61,11 +58,13 @@ def test_a_surrogate_has_no_pool_of_its_own(surrogate, tmp_path):
 
 
 def test_ground_truth_is_part_of_the_identity_where_the_pool_depends_on_it():
-    large = [resolve("spos", space="nds-resnet", preset="smoke", truth=truth) for truth in ("micro", "cifar10")]
-    assert large[0].identity != large[1].identity
+    large = [
+        identify(resolve("spos", space="nds-resnet", preset="smoke", truth=truth)) for truth in ("micro", "cifar10")
+    ]
+    assert large[0].scores != large[1].scores
     assert large[0].training == large[1].training
-    small = [resolve("spos", preset="smoke", truth=truth) for truth in ("cifar10", "cifar100")]
-    assert small[0].identity == small[1].identity
+    small = [identify(resolve("spos", preset="smoke", truth=truth)) for truth in ("cifar10", "cifar100")]
+    assert small[0].scores == small[1].scores
 
 
 def test_the_paper_preset_has_the_size_of_the_spaces_benchmark():

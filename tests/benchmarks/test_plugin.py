@@ -1,15 +1,19 @@
-"""The plugin template: the project it writes works, is found by its entry point, and bad plugins are told about."""
+"""The plugin template: its project works and is found by its entry point; unusable plugins give a warning."""
 
+import ast
+import io
 import json
 import os
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import supertau
 from supertau.benchmarks.plugin_template.project import names, new_estimator
 from supertau.search_spaces.errors import SupertauError
 
@@ -31,7 +35,9 @@ def install(site, distribution, points):
 
 
 def python(*arguments, path, cwd):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
+    """Run Python on the suite that is under test, with folders put before it."""
+    suite = Path(supertau.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, suite])), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
@@ -49,16 +55,36 @@ def test_the_project_has_what_a_package_needs(project):
     assert not any("$" in path.read_text() for path in project.rglob("*") if path.is_file())
 
 
+def code_lines(text):
+    """Return the numbers of lines that hold code: not blank, no comment, no docstring."""
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in skipped:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, node.end_lineno + 1))
+    return lines
+
+
+def test_the_estimator_is_short(project):
+    assert code_lines('"""Text."""\n\n# why\nx = (1,\n     2)  # both\n') == {4, 5}
+    text = (project / "my_method" / "estimator.py").read_text()
+    assert 20 < len(code_lines(text)) <= 45
+    assert text.count("YOUR IDEA") >= 4
+
+
 def test_installed_it_is_found_and_passes_the_kit(project, tmp_path):
     points = tomllib.loads((project / "pyproject.toml").read_text())["project"]["entry-points"]["supertau.estimators"]
     install(tmp_path / "site", "my-method", points)
     where = {"path": [tmp_path / "site", project], "cwd": tmp_path}
-    found = python(
+    done = python(
         "-W", "error", "-c",
         "from supertau.estimators import ESTIMATORS as e; print(e.origin('my_method'), e.get('my_method'))",
         **where,
     )  # fmt: skip
-    assert found.stdout == "my-method <class 'my_method.estimator.MyMethod'>\n", found.stderr
+    assert done.stdout == "my-method <class 'my_method.estimator.MyMethod'>\n", done.stderr
     checked = python("-c", MAIN, "check", "my_method", "--json", **where)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert {r["status"] for r in json.loads(checked.stdout)["my_method"]} == {"passed"}
@@ -100,8 +126,6 @@ def test_it_is_clean(project):
 @pytest.mark.slow
 def test_its_types_are_right(project, tmp_path):
     pytest.importorskip("mypy")
-    import supertau
-
     environment = {**os.environ, "MYPYPATH": str(Path(supertau.__file__).parents[1])}
     for variables in (os.environ, environment):  # with the suite seen as untyped, as when installed, and as typed
         ran = subprocess.run(
@@ -120,12 +144,12 @@ def test_plugins_that_cannot_be_used_are_warnings_with_the_reason(tmp_path):
     script = (
         "import json, warnings\n"
         "from supertau.estimators import ESTIMATORS\n"
-        "with warnings.catch_warnings(record=True) as told:\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
         "    warnings.simplefilter('always')\n"
         "    names = ESTIMATORS.names()\n"
         "try: ESTIMATORS.get('absent')\n"
         "except Exception as error: asked = str(error)\n"
-        "said = [str(w.message) for w in told if w.category.__name__ == 'PluginWarning']\n"
+        "said = [str(w.message) for w in caught if w.category.__name__ == 'PluginWarning']\n"
         "print(json.dumps([names, said, asked, ESTIMATORS.get('spos').__module__]))\n"
     )
     ran = python("-c", script, path=[tmp_path], cwd=tmp_path)
@@ -152,7 +176,7 @@ def test_plugins_that_cannot_be_used_are_warnings_with_the_reason(tmp_path):
         ("torch", "means something else"),
         ("json", "means something else"),
         ("tests", "means something else"),
-        ("path-scorer", "would hide one"),
+        ("path-sampler", "would hide one"),
         ("2fast", "a letter first"),
         ("a--b", "single hyphens"),
         ("-a", "a letter first"),

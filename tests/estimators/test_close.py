@@ -14,7 +14,8 @@ from states import loaded, same, stored
 
 from supertau.benchmarks.conformance import parametrize
 from supertau.estimators import Budget, Monitor
-from supertau.estimators.close import CLOSE, CLOSEConfig, Plateau
+from supertau.estimators.close import CLOSE, CLOSEConfig
+from supertau.estimators.components.plateau import Plateau
 from supertau.estimators.spos import SPOS
 from supertau.estimators.training.sampling import PathSampler
 from supertau.search_spaces.errors import SupertauError, UnknownName
@@ -129,10 +130,10 @@ def test_mode_decides_what_is_left_to_it(problem):
         ({"activations": (0.0, 0.4, 0.2)}, "expected rising numbers"),
         ({"activations": (0.0, 1.0)}, "below 1"),
         ({"activations": ()}, "fractions of the run"),
-        ({"fixed_blocks": -1}, "fixed_blocks must be 0"),
+        ({"fixed_blocks": -1}, "fixed_blocks must be at least 0, got -1"),
         ({"srt_at": 1.0}, "srt_at must be at least 0 and below 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
-        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
         ({"gate_flow": ()}, "gate_flow needs at least one width"),
     ],
 )
@@ -607,7 +608,7 @@ def test_usage_and_entropy_are_those_of_the_assignment(problem):
     estimator = fitted(problem, gate="random")
     told = json.loads(json.dumps(estimator.diagnostics(), allow_nan=False))
     assert (told["active_blocks"], told["activated_at"], told["restarted_at"]) == (4, [0, 4, 8, 12], 8)
-    drawn = dict(zip(estimator._probes, estimator.supernet.gate.blocks(estimator._probes, 4), strict=True))
+    drawn = dict(zip(estimator.watch.probes, estimator.supernet.gate.blocks(estimator.watch.probes, 4), strict=True))
     for edge in range(6):
         picks = [blocks[edge] for cell, blocks in drawn.items() if cell[edge] != NONE]
         shares = np.bincount(picks, minlength=4) / len(picks)

@@ -13,9 +13,10 @@ from states import loaded, same, stored
 
 from supertau.estimators import Budget, Monitor
 from supertau.estimators.components import encoder_predictor_decoder as epd
+from supertau.estimators.components.size_sampling import SpaceSampler, proportional, stand_alone_size
 from supertau.estimators.estimator import NotFitted
-from supertau.estimators.naov2 import NAOV2, NAOV2Config, SpaceSampler, proportional, stage_seed, stand_alone_size
-from supertau.estimators.training.generators import numpy_stream
+from supertau.estimators.naov2 import NAOV2, NAOV2Config
+from supertau.estimators.training.generators import numpy_stream, stage_seed
 from supertau.estimators.training.scoring import PathScorer
 from supertau.search_spaces.errors import SupertauError, UnknownName
 from supertau.search_spaces.nasbench201 import NASBench201
@@ -192,7 +193,7 @@ class Endless(NASBench201):
 @pytest.mark.parametrize("space", [Unlisted(), Endless()])
 def test_without_listing_the_largest_comes_from_draws_and_is_raised_when_exceeded(coloured, space, monkeypatch):
     size = stand_alone_size(dataclasses.replace(coloured, space=space), "benchmark")
-    monkeypatch.setattr("supertau.estimators.naov2.PROBES", 40)
+    monkeypatch.setattr("supertau.estimators.components.size_sampling.PROBES", 40)
     sampler = SpaceSampler(space, size, "size", seed=0)
     first, rng = sampler.largest, numpy_stream(0, "probe")
     assert first == max(size(space.sample(rng)) for _ in range(40)) < 1_531_546
@@ -208,7 +209,7 @@ def test_without_listing_the_largest_comes_from_draws_and_is_raised_when_exceede
 
 
 def test_a_raised_bound_is_part_of_the_state(problem, monkeypatch):
-    monkeypatch.setattr("supertau.estimators.naov2.PROBES", 3)
+    monkeypatch.setattr("supertau.estimators.components.size_sampling.PROBES", 3)
     unlisted = dataclasses.replace(problem, space=Unlisted())
     estimator, other = smoke(mode="balanced"), smoke(mode="balanced")
     estimator.start(unlisted)
@@ -625,7 +626,7 @@ def test_a_run_goes_on_from_any_step_also_across_stages(problem, overrides):
         estimator.train(Budget(256), Listener(lambda _e, step, *_, heard=heard: heard.append(step)))
         assert heard == list(range(step + 1, 9))
         again = loaded(stored(estimator.state_dict()))
-        again["images_scored"] = final["images_scored"]  # to which the scores expected above have added
+        again["scorer"] = final["scorer"]  # to which the scores expected above have added
         assert same(again, final), f"after an interruption at step {step}"
         for name, values in estimator.score(CELLS).items():
             np.testing.assert_array_equal(values, expected[name])
@@ -672,16 +673,16 @@ def test_a_finished_run_does_nothing_when_run_again(problem):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"mode": "ful"}, r"unknown NAO-V2 mode 'ful'. Did you mean 'full'\?"),
-        ({"sampling": "sizes"}, r"unknown NAO-V2 sampling 'sizes'. Did you mean 'size'\?"),
-        ({"targets": "acc"}, "unknown NAO-V2 targets 'acc'.* Available: minmax, rank"),
-        ({"renewal": "bottom"}, "unknown NAO-V2 renewal 'bottom'"),
-        ({"schedule": "cosine"}, "unknown NAO-V2 schedule 'cosine'"),
-        ({"size_network": "flops"}, "unknown NAO-V2 size_network 'flops'"),
+        ({"mode": "ful"}, r"unknown mode 'ful'. Did you mean 'full'\?"),
+        ({"sampling": "sizes"}, r"unknown sampling 'sizes'. Did you mean 'size'\?"),
+        ({"targets": "acc"}, "unknown targets 'acc'.* Available: minmax, rank"),
+        ({"renewal": "bottom"}, "unknown renewal 'bottom'"),
+        ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
+        ({"size_network": "flops"}, "unknown size_network 'flops'"),
         ({"initial_pool": 1}, "initial_pool must be at least 2, got 1"),
         ({"new_architectures": 0}, "new_architectures must be at least 1, got 0"),
         ({"rounds": -1}, "rounds must be at least 0, got -1"),
-        ({"final_mix": 1.5}, "final_mix is a share of draws, expected 0 to 1, got 1.5"),
+        ({"final_mix": 1.5}, "final_mix must be from 0 to 1, got 1.5"),
         ({"mode": "nao_v1", "new_architectures": 17}, "17 new architectures cannot replace the worst of a pool of 16"),
         ({"mode": "balanced", "sampling": "uniform"}, "mode 'balanced' has one stage over the whole space"),
         ({"mode": "balanced", "independent": False}, "mode 'balanced' has one stage over the whole space"),

@@ -13,8 +13,10 @@ from states import loaded, stored
 from torch import nn
 
 from supertau.estimators import pinas
+from supertau.estimators.components.info_nce import info_nce
+from supertau.estimators.components.linear_probe import LinearProbe
 from supertau.estimators.estimator import Budget, Diverged, Monitor
-from supertau.estimators.pinas import LinearProbe, PiNAS, PiNASConfig, info_nce
+from supertau.estimators.pinas import PiNAS, PiNASConfig
 from supertau.estimators.training.augmentation import Distortion, distort, normalise
 from supertau.estimators.training.generators import numpy_stream, torch_stream
 from supertau.estimators.training.loop import Batches
@@ -696,10 +698,10 @@ def test_secondary_scores_leave_no_trace_need_no_company_and_bear_disconnected_c
     both = {"secondary": ("neg_contrastive", "knn"), "neighbours": 1000}  # more neighbours than images
     estimator = fitted(problem, **both)
     before = estimator.state_dict()
-    before = stored({k: v for k, v in before.items() if k != "images_scored"})
+    before = stored({k: v for k, v in before.items() if k != "scorer"})
     whole, told = estimator.score(CELLS), estimator.diagnostics()
     after = estimator.state_dict()
-    assert stored({k: v for k, v in after.items() if k != "images_scored"}) == before
+    assert stored({k: v for k, v in after.items() if k != "scorer"}) == before
     assert estimator.diagnostics() == told
     for row, cell in enumerate(CELLS):
         for name, values in estimator.score([cell]).items():
@@ -713,19 +715,19 @@ def test_secondary_scores_leave_no_trace_need_no_company_and_bear_disconnected_c
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"queue": 60}, "queue is 60, expected a multiple of the batch size 8"),
-        ({"queue": 0}, "queue is 0, expected a multiple"),
-        ({"temperature": 0.0}, "temperature is 0.0, expected a number above 0"),
-        ({"teacher_momentum": 1.1}, "teacher_momentum is 1.1, expected a share from 0 to 1"),
-        ({"views": 3}, "views is 3, expected 4"),
-        ({"crop": 0.0}, "crop is 0.0, expected"),
-        ({"jitter": -0.1}, "jitter is -0.1, expected"),
-        ({"probe_share": 1.0}, "probe_share is 1.0, expected"),
-        ({"probe_learning_rates": ()}, "probe_learning_rates is .*, expected one or more"),
-        ({"probe_learning_rates": (1.0, 1.0)}, "expected one or more distinct numbers"),
-        ({"probe_learning_rates": (math.inf,)}, "expected one or more distinct numbers"),
-        ({"probe_architectures": 0}, "probe_architectures is 0, expected at least 1"),
-        ({"secondary": ("knn", "knn")}, "secondary is .*, expected distinct names"),
+        ({"queue": 60}, "queue must be a multiple of the batch size 8.*, got 60"),
+        ({"queue": 0}, "queue must be at least 1, got 0"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"teacher_momentum": 1.1}, "teacher_momentum must be from 0 to 1, got 1.1"),
+        ({"views": 3}, "unknown views '3'. Available: 2, 4"),
+        ({"crop": 0.0}, "crop must be above 0 and at most 1, got 0.0"),
+        ({"jitter": -0.1}, "jitter must be at least 0, got -0.1"),
+        ({"probe_share": 1.0}, "probe_share must be above 0 and below 1, got 1.0"),
+        ({"probe_learning_rates": ()}, "probe_learning_rates must be one or more numbers"),
+        ({"probe_learning_rates": (1.0, 1.0)}, "probe_learning_rates must be distinct"),
+        ({"probe_learning_rates": (math.inf,)}, "probe_learning_rates must be a finite number, got inf"),
+        ({"probe_architectures": 0}, "probe_architectures must be at least 1, got 0"),
+        ({"secondary": ("knn", "knn")}, "secondary must be distinct"),
     ],
 )
 def test_bad_settings_are_named_with_what_was_expected(settings, message):

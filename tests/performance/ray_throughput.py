@@ -15,9 +15,10 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from supertau.benchmarks.config import resolve
 from supertau.benchmarks.execution.ray_cluster import run_all_on_ray
-from supertau.benchmarks.runs.runner import Settings
+from supertau.benchmarks.record import Phase
+from supertau.benchmarks.runs.plan import resolve
+from supertau.benchmarks.runs.settings import Settings
 
 MEMORY = 80_000_000
 
@@ -29,7 +30,7 @@ def seconds(cluster: Cluster, runs: int) -> float:
         began = time.monotonic()
         outcomes = run_all_on_ray(configs, Settings(Path(folder)), lambda _: None, address=cluster.address)
         took = time.monotonic() - began
-    assert all(outcome.status == "finished" for outcome in outcomes), outcomes
+    assert all(outcome.phase is Phase.FINISHED for outcome in outcomes), outcomes
     return took
 
 

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from supertau.benchmarks.config import RunConfig, resolve
+from supertau.benchmarks.config import RunConfig
 from supertau.benchmarks.execution.local import run_all
 from supertau.benchmarks.metrics import METRICS
-from supertau.benchmarks.record import Run
-from supertau.benchmarks.runs.runner import Settings
+from supertau.benchmarks.results import Run
+from supertau.benchmarks.runs.plan import resolve
+from supertau.benchmarks.runs.settings import Settings
 from supertau.search_spaces.spaces import get_space
 
 TRIAL = 32_000
@@ -56,10 +57,11 @@ def curve(run: Run) -> pd.DataFrame:
     """Return minutes of training, tau by accuracy and by loss, for each point of the curve."""
     space = get_space("nasbench201")
     truth = space.truth("cifar10")
-    watched = pd.read_parquet(run.folder / "curve.parquet")
+    watched = run.curve
+    assert watched is not None
     rng = np.random.default_rng(0)
     watched["truth"] = truth.mean[truth.rows([space.parse(text) for text in watched["architecture"]])]
-    minutes = run.record["cost"]["train_seconds"] / 60 / run.record["config"]["passes"]
+    minutes = run.record.cost.train_seconds / 60 / run.record.config.passes
     return pd.DataFrame(
         {
             "minutes": passes * minutes,
@@ -83,15 +85,15 @@ def main() -> None:
     settings = Settings(asked.results, threads=1, lock_seconds=600)  # both seeds of a setting want its trial
 
     def measure(name: str, seed: int) -> None:
-        trial = one(settings, config(name, TRIAL, pool=20, points=0)).record["cost"]
-        passes = round(TRIAL / trial["train_seconds"] * 60 * asked.minutes, -4)
-        held = curve(one(settings, config(name, int(passes), seed=seed)))
-        told = f"{name}, seed {seed}: {passes:,.0f} passes in {held['minutes'].iloc[-1]:.1f} min"
+        trial = one(settings, config(name, TRIAL, pool=20, points=0)).record.cost
+        passes = round(TRIAL / trial.train_seconds * 60 * asked.minutes, -4)
+        points = curve(one(settings, config(name, int(passes), seed=seed)))
+        text = f"{name}, seed {seed}: {passes:,.0f} passes in {points['minutes'].iloc[-1]:.1f} min"
         for column in ("accuracy", "loss"):
-            first = [held["minutes"][held[column] >= tau].min() for tau in TAUS]
+            first = [points["minutes"][points[column] >= tau].min() for tau in TAUS]
             reached = ", ".join(f"{tau:.2f} after {at:.1f}" for tau, at in zip(TAUS, first, strict=True) if at == at)
-            told += f"\n    by {column}: {' '.join(f'{tau:.3f}' for tau in held[column])}; {reached or 'below all'}"
-        print(told, flush=True)
+            text += f"\n    by {column}: {' '.join(f'{tau:.3f}' for tau in points[column])}; {reached or 'below all'}"
+        print(text, flush=True)
 
     with ThreadPoolExecutor(2) as pool:
         for task in [pool.submit(measure, name, seed) for seed in SEEDS for name in asked.settings or SETTINGS]:

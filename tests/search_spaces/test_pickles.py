@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import hashlib
 import io
 import os
@@ -50,6 +51,20 @@ def test_numbers_and_containers_are_read(protocol: int) -> None:
 def test_a_stream_is_read_one_pickle_at_a_time() -> None:
     stream = io.BytesIO(pickle.dumps([1]) + pickle.dumps([2]))
     assert [load_restricted(stream, name="two.pkl") for _ in range(2)] == [[1], [2]]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(enabled: bool) -> None:
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        load_restricted(pickle.dumps([1]), name="one.pkl")
+        assert gc.isenabled() == enabled
+        with pytest.raises(DataError):
+            load_restricted(b"damaged", name="damaged.pkl")
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_a_big_endian_scalar_keeps_its_value() -> None:

@@ -59,16 +59,16 @@ def plugins(monkeypatch):
 
 class Point:
     def __init__(self, name, value, dist):
-        self.name, self.held = name, value
+        self.name, self.target = name, value
         self.value = f"{name}:Class"
         self.dist = SimpleNamespace(name=dist) if dist else None
         self.loads = 0
 
     def load(self):
         self.loads += 1
-        if isinstance(self.held, Exception):
-            raise self.held
-        return self.held
+        if isinstance(self.target, Exception):
+            raise self.target
+        return self.target
 
 
 # --- decorator ------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_lazy_target_is_loaded_when_asked_for(zoo):
     animals = make({"dog": "zoo:Dog", "ghost": "no_such_module:Ghost"})
     assert animals.names() == ["dog", "ghost"]
     assert animals.get("dog") is Dog
-    with pytest.raises(UnknownName, match="module 'no_such_module' was not found"):
+    with pytest.raises(UnknownName, match="there is no module 'no_such_module'"):
         animals.get("ghost")
 
 
@@ -161,14 +161,14 @@ def test_path_of_a_class_that_is_not_registered(zoo):
 
 
 def test_path_whose_module_is_missing():
-    with pytest.raises(UnknownName, match=r"animal 'no_such:Dog': module 'no_such' was not found\. Is it installed\?"):
+    with pytest.raises(UnknownName, match=r"animal 'no_such:Dog': there is no module 'no_such'\. Is it installed\?"):
         make().resolve("no_such:Dog")
 
 
 def test_path_whose_module_misses_another_names_that_one(tmp_path, monkeypatch):
     (tmp_path / "needs_more.py").write_text("import not_there_either\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UnknownName, match="module 'not_there_either' was not found"):
+    with pytest.raises(UnknownName, match="there is no module 'not_there_either'"):
         make().resolve("needs_more:Dog")
 
 
@@ -195,6 +195,69 @@ def test_path_whose_module_fails_to_import(tmp_path, monkeypatch, zoo, content):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SupertauError, match="animal 'falls_over:Dog'"):
         make().resolve("falls_over:Dog")
+
+
+# --- a base class that is named, not imported -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def farm(tmp_path, monkeypatch):
+    """A registry whose base and targets are in modules of their own, none of them imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = {
+        "farm_base": "class Animal: ...\n",
+        "farm_cow": "from farm_base import Animal\nclass Cow(Animal): ...\n",
+        "farm_pig": "from farm_base import Animal\nclass Pig(Animal): ...\n",
+        "farm_barn": "class Barn: ...\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    yield Registry(
+        kind="animal",
+        base="farm_base:Animal",
+        group=GROUP,
+        builtin={"cow": "farm_cow:Cow", "pig": "farm_pig:Pig", "barn": "farm_barn:Barn"},
+    )
+    for name in texts:
+        sys.modules.pop(name, None)
+
+
+def imported():
+    return {name for name in sys.modules if name.startswith("farm_")}
+
+
+def test_names_are_listed_without_any_import(farm):
+    assert farm.names() == list(farm) == ["cow", "pig", "barn"]
+    assert farm.origin("cow") == "supertau"
+    with pytest.raises(UnknownName, match="Did you mean 'cow'"):
+        farm.get("cows")
+    assert imported() == set()
+
+
+@pytest.mark.parametrize("name", ["cow", "farm_cow:Cow"])
+def test_only_what_is_asked_for_and_the_base_are_imported(farm, name):
+    assert farm.resolve(name).__name__ == "Cow"
+    assert imported() == {"farm_base", "farm_cow"}
+
+
+def test_a_named_base_is_checked_as_well(farm):
+    with pytest.raises(SupertauError, match=r"animal 'farm_barn:Barn' must be a subclass of farm_base\.Animal, got"):
+        farm.get("barn")
+    with pytest.raises(SupertauError, match=r"animal 'dog' must be a subclass of farm_base\.Animal, got"):
+        farm.register("dog")(Dog)
+    with pytest.raises(UnknownName, match=r"unknown animal in farm_cow 'Cowl'. Did you mean 'Cow'\?"):
+        farm.resolve("farm_cow:Cowl")
+
+
+def test_plugins_are_checked_against_a_named_base(farm, plugins):
+    plugins({"dog": Dog})
+    with pytest.warns(PluginWarning, match=r"'dog' of petshop left out: .*must be a subclass of farm_base\.Animal"):
+        assert farm.names() == ["cow", "pig", "barn"]
+
+
+def test_a_named_base_that_is_no_class():
+    with pytest.raises(TypeError, match="the base of each animal, 'sys:path', is not a class"):
+        Registry(kind="animal", base="sys:path", group=GROUP).register("dog")(Dog)
 
 
 # --- plugins --------------------------------------------------------------------------------------------------------

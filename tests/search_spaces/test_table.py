@@ -12,6 +12,7 @@ from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError
 from supertau.search_spaces.nasbench201 import NASBench201
 from supertau.search_spaces.nasbench201.truth import load
+from supertau.search_spaces.spaces import SPACES, get_space
 from supertau.search_spaces.table import SUFFIXES, read_table, write_table
 from supertau.search_spaces.truth import GroundTruth
 
@@ -47,6 +48,38 @@ def test_round_trip(tmp_path: Path, suffix: str, seeds: tuple[str, ...]) -> None
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_table_in_two_folders_is_one_truth(tmp_path: Path, suffix: str) -> None:
+    paths = [tmp_path / name / f"table{suffix}" for name in ("one", "two", "other")]
+    for path, seeds in zip(paths, (("777", "888"), ("777", "888"), ("777", "999")), strict=True):
+        write_table(ground_truth(seeds), path, SPACE)
+    one, two, other = (_identity(load(SPACE, "cifar10", path)) for path in paths)
+    assert one == two != other
+    assert one[:4] == other[:4]
+
+
+def test_a_table_that_does_not_name_its_source_is_called_by_its_file(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = (write(tmp_path / name / "mine.csv", f"architecture,accuracy\n{ONE},50\n") for name in ("one", "two"))
+    assert _identity(load(SPACE, "cifar10", one)) == _identity(load(SPACE, "cifar10", two))
+    assert load(SPACE, "cifar10", one).source == "mine.csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"), [(name, dataset) for name in SPACES for dataset in get_space(name).truths]
+)
+def test_built_in_truths_have_a_checksum(name: str, dataset: str) -> None:
+    truth = get_space(name).truth(dataset)
+    assert isinstance(truth, GroundTruth)
+    assert _identity(truth) == _identity(get_space(name).truth(dataset).table(()))
+    assert len(str(truth.sha256)) == 64
+
+
+def _identity(truth: GroundTruth) -> tuple[object, ...]:
+    return truth.dataset, truth.split, truth.epochs, truth.source, truth.sha256
+
+
 def test_a_name_that_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ends in \.csv, \.csv\.gz, \.parquet"):
         write_table(ground_truth(), tmp_path / "table.xlsx", SPACE)
@@ -80,7 +113,7 @@ def test_a_hand_made_table(tmp_path: Path) -> None:
         (f"architecture,accuracy\n{ONE},101\n", "line 2, column 'accuracy': 101 is not a percentage"),
         (f"architecture,accuracy\n{ONE},inf\n", "not a percentage"),
         (f"architecture,seed_1,seed_2\n{ONE},,nan\n", "line 2: no accuracy for"),
-        (f"architecture,accuracy\n{ONE},5\n{TWO}", r"line 3: 1 cells, expected 2 \(architecture, accuracy\)"),
+        (f"architecture,accuracy\n{ONE},5\n{TWO}", r"line 3: 1 values, expected 2 \(architecture, accuracy\)"),
         ('# supertau {"dataset": "cifar100"}\narchitecture,accuracy\n', "its dataset is 'cifar100', not 'cifar10'"),
         ('# supertau {"space": "darts"}\narchitecture,accuracy\n', "says its space is 'darts', not 'nasbench201'"),
         ('# supertau {"architectures": 9}\narchitecture,accuracy\n' + f"{ONE},5\n", "1 rows of 9; .* truncated"),

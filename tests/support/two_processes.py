@@ -1,6 +1,6 @@
-"""Trainings that one process and two processes must end alike. As a script: ``two_processes.py FOLDER`` runs them on two processes.
+"""Trainings that must end alike in one process and in two. As a script, ``two_processes.py FOLDER`` runs them in two.
 
-Each rank writes <case>-<rank>.pt into the folder: scores, the state at the end and the one in the middle.
+Each process writes <case>-<index>.pt into the folder: scores, the state at the end and the one in the middle.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ def default(dtype):
 
 @contextlib.contextmanager
 def double_precision():
-    """Let networks compute in double precision: in single, rounding grows in some trainings until it tells nothing."""
+    """Let networks compute in double precision: in single precision some trainings amplify rounding too much."""
 
     def normalise(*arguments):
         return augment.normalise(*arguments).double()
@@ -111,19 +111,19 @@ class Halfway(Monitor):
 
 def train(case, folder, processes=ALONE, start=None):
     """Train a case, from a state if there is one, and return scores and states."""
-    estimator, held = make(case), problem(case, processes)
+    estimator, given = make(case), problem(case, processes)
     budget, halfway = Budget(CASES[case][2]), folder / f"half-{case}-{processes.index}-{processes.size}.pt"
     if start is None:
-        estimator.fit(held, budget, Halfway(halfway))
+        estimator.fit(given, budget, Halfway(halfway))
     else:
-        estimator.restore(held, start)
+        estimator.restore(given, start)
         estimator.train(budget, Monitor())
     state = estimator.state_dict()
     rng = np.random.default_rng(0)
-    pool = [held.space.sample(rng) for _ in range(70)]  # more than two groups of a scorer
+    pool = [given.space.sample(rng) for _ in range(70)]  # more than two groups of a scorer
     scores = {name: torch.from_numpy(values) for name, values in estimator.score(pool).items()}
-    found = {"state": state, "scores": scores, "cost": estimator.cost()}
-    return found if start is not None else {**found, "half": torch.load(halfway, weights_only=True)}
+    end = {"state": state, "scores": scores, "cost": estimator.cost()}
+    return end if start is not None else {**end, "half": torch.load(halfway, weights_only=True)}
 
 
 def main():
@@ -137,8 +137,8 @@ def main():
         keep(case, train(case, folder, processes))
     (own := folder / str(processes.index)).mkdir()
     alone = train("spos", own)
-    keep("taken_up", train("spos", folder, processes, alone["half"]))
-    # What must go wrong: each process with statistics of its own, and each with gradients of its own.
+    keep("resumed", train("spos", folder, processes, alone["half"]))
+    # What must fail: each process with its own statistics, and each with its own gradients.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "whole_batches", lambda networks, processes: contextlib.nullcontext())
         keep("own_statistics", train("spos", folder, processes))

@@ -14,11 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from supertau.benchmarks.cli.app import app
-from supertau.benchmarks.cli.run import parse_settings, share_settings
+from supertau.benchmarks.cli.run import parse_settings
+from supertau.benchmarks.results import Run, load_runs
+from supertau.benchmarks.verbs.run import plan
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.spaces import get_space
 
-COMMANDS = ["list", "run", "score", "report", "compare", "check", "new-estimator", "search", "data"]
 SMALL = ["--preset", "smoke", "--pool", "all:250", "--threads", "1"]
 
 
@@ -58,6 +59,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
+def named(folder: Path, estimator: str) -> list[Run]:
+    return [run for run in load_runs(folder / "results/local") if run.record.estimator == estimator]
+
+
 def test_a_deterministic_baseline_runs_once(folder: Path) -> None:
     names = sorted(p.parent.name.rpartition("-")[0] for p in (folder / "results/local/runs").glob("*/record.json"))
     ending = "nasbench201-digits"
@@ -67,9 +72,13 @@ def test_a_deterministic_baseline_runs_once(folder: Path) -> None:
 def test_same_command_finds_finished_runs(folder: Path) -> None:
     done = supertau("run", "--estimator", "params", *SMALL, "--json", "--quiet", folder=folder)
     assert done.stderr == ""
-    (held,) = json.loads(done.stdout)
-    assert held["status"] == "finished"
-    assert {m["view"] for m in held["metrics"]} == {"all", "unique", "connected"}
+    (row,) = json.loads(done.stdout)
+    (run,) = named(folder, "params")
+    assert row["status"] == "finished"
+    assert row["run_id"] == run.record.run_id
+    assert Path(folder / row["folder"]) == run.folder
+    assert {m["view"] for m in row["metrics"]} == {"all", "unique", "connected"}
+    assert {m["truth"] for m in row["metrics"]} == {j.truth.dataset for j in run.record.judgements}
 
 
 def test_report_writes_tables_and_figures(folder: Path) -> None:
@@ -84,9 +93,9 @@ def test_report_writes_tables_and_figures(folder: Path) -> None:
 
 
 def test_compare_says_what_it_compared(folder: Path) -> None:
-    found = json.loads(within(folder, "compare", "params", "random", "--json"))
-    assert found["distinguishable"]
-    assert found["verdict"] == "A is better"
+    comparison = json.loads(within(folder, "compare", "params", "random", "--json"))
+    assert comparison["distinguishable"]
+    assert comparison["verdict"] == "A is better"
     assert "95 % interval" in within(folder, "compare", "params", "random", "--metric", "p_at_top_10pct")
     with pytest.raises(SupertauError, match="Did you mean 'kendall_tau'"):
         within(folder, "compare", "params", "random", "--metric", "kendal_tau")
@@ -94,14 +103,14 @@ def test_compare_says_what_it_compared(folder: Path) -> None:
 
 def test_search_uses_a_trained_supernet_and_looks_truth_up_afterwards(folder: Path) -> None:
     arguments = ["search", "spos", "--population", "6", "--generations", "2", "--json"]
-    found = json.loads(within(folder, *arguments))
-    assert found["evaluations"] == 18
+    result = json.loads(within(folder, *arguments))
+    assert result["evaluations"] == 18
     space = get_space("nasbench201")
     truth = space.truth("cifar10")
-    accuracy = truth.mean[truth.rows([space.parse(found["best"])])[0]]
-    assert found["truth"]["accuracy"] == pytest.approx(accuracy)
-    assert found["truth"]["rank"] == (truth.mean > accuracy).sum() + 1
-    assert json.loads(within(folder, *arguments)) == found
+    accuracy = truth.mean[truth.rows([space.parse(result["best"])])[0]]
+    assert result["truth"]["accuracy"] == pytest.approx(accuracy)
+    assert result["truth"]["rank"] == (truth.mean > accuracy).sum() + 1
+    assert json.loads(within(folder, *arguments)) == result
 
 
 def test_scores_from_elsewhere_join_the_results(folder: Path, tmp_path: Path) -> None:
@@ -118,8 +127,8 @@ def test_list_shows_everything_and_as_json(folder: Path) -> None:
     text = within(folder, "list")
     for word in ("nasbench201", "cifar10: 15,625 architectures", "digits", "spos", "kendall_tau", "quick", "naswot"):
         assert word in text, word
-    held = json.loads(within(folder, "list", "--json"))
-    assert {e["name"] for e in held["estimators"]} >= {"spos", "params", "synflow", "oracle_noise"}
+    rows = json.loads(within(folder, "list", "--json"))
+    assert {e["name"] for e in rows["estimators"]} >= {"spos", "params", "synflow", "oracle_noise"}
     with pytest.raises(SupertauError, match="Did you mean 'estimators'"):
         within(folder, "list", "estimator")
 
@@ -157,23 +166,36 @@ def test_an_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_each_command_is_there(command: str) -> None:
-    text = CliRunner().invoke(app, [command, "--help"]).stdout
-    assert "Usage:" in text
-    if command != "data":
-        assert "Example" in text
-
-
 def test_a_list_of_one_needs_no_brackets() -> None:
-    values = parse_settings(["bn=batch", "learning_rate=0.1", "activations=0.5"])
-    assert share_settings(values, ["spos", "close"]) == {
-        "spos": {"bn": ["batch"], "learning_rate": 0.1},
-        "close": {"bn": ["batch"], "learning_rate": 0.1, "activations": [0.5]},
-    }
-    assert share_settings(parse_settings(["bn=batch,recalibrated"]), ["spos"]) == {
-        "spos": {"bn": ["batch", "recalibrated"]}
-    }
+    def settings(*pairs: str) -> list[dict[str, object]]:
+        configs = plan(["spos", "close"], settings=parse_settings(pairs), preset="smoke")
+        return [config.estimator_config for config in configs]
+
+    spos, close = settings("bn=batch", "learning_rate=0.1", "gate_mlp=100")
+    assert (spos["bn"], spos["learning_rate"]) == (["batch"], 0.1)
+    assert (close["bn"], close["learning_rate"], close["gate_mlp"]) == (["batch"], 0.1, [100])
+    assert [c["bn"] for c in settings("bn=batch,recalibrated")] == [["batch", "recalibrated"]] * 2
+
+
+def test_options_that_are_not_given_have_the_preset_s_values(folder: Path) -> None:
+    spos = named(folder, "spos")[0].record.config
+    assert spos is not None
+    (expected,) = plan(
+        ["spos"], preset="smoke", pool="all:250", settings={"bn": ["batch", "recalibrated"], "scoring_images": 32}
+    )
+    assert spos == expected
+
+
+def test_a_failed_run_says_why_also_when_quiet(tmp_path: Path) -> None:
+    (tmp_path / "broken_method.py").write_text(
+        "from supertau.estimators.baselines import Random\n"
+        "class Broken(Random):\n"
+        "    def score(self, architectures):\n"
+        "        raise RuntimeError('no idea')\n"
+    )
+    done = supertau("run", "--estimator", "broken_method:Broken", *SMALL, "--quiet", folder=tmp_path, status=1)
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: Broken-nasbench201-digits-s0-\w+: .*no idea.*\n", done.stderr), done.stderr
 
 
 def test_unknown_truth_and_pool_are_said_by_the_run(tmp_path: Path) -> None:

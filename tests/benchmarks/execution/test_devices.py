@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from supertau.benchmarks.config import resolve
 from supertau.benchmarks.execution import local as executor
 from supertau.benchmarks.execution.local import run_all
 from supertau.benchmarks.runs.events import Event
-from supertau.benchmarks.runs.runner import Settings, run
+from supertau.benchmarks.runs.plan import identify, resolve
+from supertau.benchmarks.runs.runner import run
+from supertau.benchmarks.runs.settings import Settings
 from supertau.estimators.estimator import Estimator
 from supertau.estimators.registry import ESTIMATORS
 from supertau.search_spaces.errors import SupertauError
@@ -47,7 +48,7 @@ class Troubled(SPOS):
 
 
 @pytest.mark.skipif(not FABRIC, reason="lightning-fabric is not installed (extra 'ddp')")
-def test_a_run_that_lost_a_rank_and_was_interrupted_ends_as_on_one_device(
+def test_a_run_that_lost_a_process_and_was_interrupted_ends_as_on_one_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "troubled_plugin.py").write_text(TROUBLED)
@@ -55,14 +56,15 @@ def test_a_run_that_lost_a_rank_and_was_interrupted_ends_as_on_one_device(
     monkeypatch.syspath_prepend(tmp_path)
     scoring = {"bn": ["batch"], "scoring_images": 16, "scoring_batch": 16}
     config = resolve("troubled_plugin:Troubled", preset="smoke", settings=scoring, pool="all:300", curve_pool=40)
+    run_id = identify(config).run_id
     seen: list[Event] = []
 
     def attempt() -> tuple[str, str, dict]:
         seen.clear()
         settings = Settings(tmp_path / "two", device="cpu", threads=1, checkpoint_seconds=0.0)
         (outcome,) = run_all([config], settings, seen.append, devices=2)
-        record = json.loads((tmp_path / "two" / "runs" / config.run_id / "record.json").read_text())
-        return outcome.status, outcome.message, record
+        record = json.loads((tmp_path / "two" / "runs" / run_id / "record.json").read_text())
+        return outcome.phase, outcome.message, record
 
     status, message, record = attempt()
     assert (status, record["status"]) == ("error", "running")
@@ -76,11 +78,11 @@ def test_a_run_that_lost_a_rank_and_was_interrupted_ends_as_on_one_device(
     assert record["environment"]["devices"] == 2
 
     whole = run(config, Settings(tmp_path / "one", device="cpu", threads=1))
-    assert whole.record["environment"]["devices"] == 1
+    assert whole.record.environment.devices == 1
     names = ("train_images", "score_images", "curve_images", "supernet_parameters")
-    assert [record["cost"][name] for name in names] == [whole.record["cost"][name] for name in names]
+    assert [record["cost"][name] for name in names] == [getattr(whole.record.cost, name) for name in names]
     for table in ("scores", "curve"):
-        one, two = (pd.read_parquet(tmp_path / n / "runs" / config.run_id / f"{table}.parquet") for n in ("one", "two"))
+        one, two = (pd.read_parquet(tmp_path / n / "runs" / run_id / f"{table}.parquet") for n in ("one", "two"))
         assert (one["architecture"] == two["architecture"]).all()
         np.testing.assert_allclose(one["neg_loss@batch"], two["neg_loss@batch"], atol=1e-3)
         assert one["neg_loss@batch"].std() > 0.03, "or the tolerance would say nothing"
@@ -113,7 +115,7 @@ def test_an_estimator_that_does_not_say_so_trains_on_one_device_only(two_devices
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("spos", ["cpu", "2"]), ("params", [])])
-def test_what_trains_nothing_takes_one_process_and_cores_are_shared_out(
+def test_what_does_not_train_takes_one_process_and_cores_are_shared_out(
     two_devices: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, arguments: list[str]
 ) -> None:
     def start(command: list[str], env: dict[str, str], **_: object) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,23 +88,21 @@ class Dying(Meeting):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head without CPUs, which the command connects to, in a folder with a short name for Ray's sockets."""
+    """A head without CPUs, which the command connects to; its files lie in $RAY_TMPDIR (see tests/conftest.py)."""
     utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed: pip install 'supertau[ray]'")
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     # The loss of a node is noticed within a second instead of half a minute, and nothing is reported to Ray's makers.
     impatient = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 200, "health_check_failure_threshold": 4}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        held = utils.Cluster(
+        started = utils.Cluster(
             initialize_head=True,
             head_node_args={
-                "num_cpus": 0, "include_dashboard": False, "object_store_memory": 80_000_000, "temp_dir": folder,
+                "num_cpus": 0, "include_dashboard": False, "object_store_memory": 80_000_000,
                 "_system_config": impatient,
             },
         )  # fmt: skip
-        yield held
-        held.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+        yield started
+        started.shutdown()
 
 
 @pytest.fixture

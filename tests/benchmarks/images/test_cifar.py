@@ -102,8 +102,8 @@ def test_batches_written_by_python_3(pixels: Callable[..., np.ndarray], protocol
     data = pixels(4, 3, 32).reshape(4, 3072)
     entries = {"data": np.asfortranarray(data) if fortran else data, "labels": np.array(LABELS), "mean": np.ones(3072)}
     content = pickle.dumps(entries, protocol=protocol)
-    found, labels = read_batch(content, "b", pixels=3072, label_keys=("labels",), md5=None, again="Again.")
-    assert np.array_equal(found, data)
+    pixels_read, labels = read_batch(content, "b", pixels=3072, label_keys=("labels",), md5=None, again="Again.")
+    assert np.array_equal(pixels_read, data)
     assert labels.tolist() == LABELS
 
 
@@ -112,8 +112,8 @@ def test_batches_stored_column_by_column(
 ) -> None:
     data = pixels(4, 3, 32).reshape(4, 3072)
     content = python2_batch(data, LABELS, fortran=True)
-    found, _ = read_batch(content, "b", pixels=3072, label_keys=("labels",), md5=None, again="Again.")
-    assert np.array_equal(found, data)
+    pixels_read, _ = read_batch(content, "b", pixels=3072, label_keys=("labels",), md5=None, again="Again.")
+    assert np.array_equal(pixels_read, data)
 
 
 def test_wrong_checksum_names_file_both_checksums_and_the_way_to_a_new_one(

@@ -26,8 +26,8 @@ Pixels = Callable[..., np.ndarray]
 def test_one_shard(write_parquet: Write, pixels: Pixels, tmp_path: Path, place: str, columns: tuple[str, str]) -> None:
     images = pixels(5, 3, 32)
     write_parquet(tmp_path / place / "train-00000-of-00001.parquet", images, [1, 0, 9, 3, 4], *columns)
-    found, labels = Cifar10().load("train", tmp_path)
-    assert np.array_equal(found.numpy(), images)
+    loaded, labels = Cifar10().load("train", tmp_path)
+    assert np.array_equal(loaded.numpy(), images)
     assert labels.tolist() == [1, 0, 9, 3, 4]
 
 
@@ -36,8 +36,8 @@ def test_several_shards_in_order_and_fine_labels(write_parquet: Write, pixels: P
     for n in (2, 0, 1):
         path = tmp_path / "cifar100" / f"train-0000{n}-of-00003.parquet"
         write_parquet(path, images[2 * n : 2 * n + 2], [n, n + 90], label_column="fine_label")
-    found, labels = Cifar100().load("train", tmp_path)
-    assert np.array_equal(found.numpy(), images)
+    loaded, labels = Cifar100().load("train", tmp_path)
+    assert np.array_equal(loaded.numpy(), images)
     assert labels.tolist() == [0, 90, 1, 91, 2, 92]
     (tmp_path / "cifar100" / "train-00001-of-00003.parquet").unlink()
     with pytest.raises(DataError, match="holds 2 of the 3 shards train-"):
@@ -52,9 +52,9 @@ def test_plain_bytes_and_grey_or_transparent_images(pixels: Pixels, tmp_path: Pa
     table = pa.table({"img": pa.array([rgba.getvalue(), grey.getvalue()]), "label": pa.array([0, 1])})
     (tmp_path / "cifar10").mkdir()
     pq.write_table(table, tmp_path / "cifar10" / "test-00000-of-00001.parquet")
-    found, _ = Cifar10().load("test", tmp_path)
-    assert np.array_equal(found[0].numpy(), pixels(1, 3, 32)[0])
-    assert np.array_equal(found[1, 2].numpy(), pixels(1, 1, 32)[0, 0])
+    loaded, _ = Cifar10().load("test", tmp_path)
+    assert np.array_equal(loaded[0].numpy(), pixels(1, 3, 32)[0])
+    assert np.array_equal(loaded[1, 2].numpy(), pixels(1, 1, 32)[0, 0])
 
 
 def test_decoded_pixels_are_kept_and_found_again_only_for_the_same_files(

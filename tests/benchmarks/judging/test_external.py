@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from supertau.benchmarks.judging.comparison import compare, find
-from supertau.benchmarks.judging.external import score
-from supertau.benchmarks.record import load_runs
+from supertau.benchmarks.judging.comparison import compare, find, side_of
+from supertau.benchmarks.judging.external import keep_scores as score
+from supertau.benchmarks.record import MetricRow, Role
+from supertau.benchmarks.results import load_runs
+from supertau.benchmarks.runs.plan import resolve
+from supertau.benchmarks.runs.runner import run
+from supertau.benchmarks.runs.settings import Settings
 from supertau.search_spaces.errors import DataError, SupertauError, UnknownName
 from supertau.search_spaces.spaces import get_space
 
@@ -30,21 +34,21 @@ def noisy(sd: float, seed: int = 0) -> np.ndarray:
     return TRUTH.mean[:400] + np.random.default_rng(seed).normal(0, sd, 400)
 
 
-def value(run, key: str, view: str = "all") -> dict:
-    return next(m for m in run.record["metrics"] if m["key"] == key and m["view"] == view)
+def value(run, key: str, view: str = "all") -> MetricRow:
+    return run.judgement().find(view, run.record.primary, key)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_scores_are_judged_like_any_run(tmp_path: Path, suffix: str) -> None:
     scores = noisy(5)
     held = score(write(tmp_path / f"mine{suffix}", score=scores), results=tmp_path, name="Mine & co")
-    assert held.record["role"] == "external"
-    assert held.record["title"] == "Mine & co"
+    assert held.record.role is Role.EXTERNAL
+    assert held.record.title == "Mine & co"
     found = value(held, "kendall_tau")
-    assert found["value"] == pytest.approx(kendalltau(scores, TRUTH.mean[:400])[0])
-    assert found["low"] < found["value"] < found["high"] < found["ceiling"]
-    assert held.record["config"]["pool"].startswith(f"mine{suffix}@")
-    assert [r.record["run_id"] for r in load_runs(tmp_path)] == [held.record["run_id"]]
+    assert found.value == pytest.approx(kendalltau(scores, TRUTH.mean[:400])[0])
+    assert found.low < found.value < found.high < found.ceiling
+    assert held.record.pool.name.startswith(f"mine{suffix}@")
+    assert [r.record for r in load_runs(tmp_path)] == [held.record]
 
 
 def test_order_of_rows_does_not_matter(tmp_path: Path) -> None:
@@ -59,12 +63,12 @@ def test_whole_space_is_the_pool_all(tmp_path: Path) -> None:
     texts = [SPACE.format(a) for a in SPACE.unique()]
     path = tmp_path / "u.csv"
     pd.DataFrame({"architecture": texts, "score": np.arange(len(texts))}).to_csv(path, index=False)
-    assert score(path, results=tmp_path).record["config"]["pool"] == "unique"
+    assert score(path, results=tmp_path).record.pool.name == "unique"
 
 
 def test_primary_column_is_the_first_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.csv", accuracy=noisy(5), loss=noisy(9))
-    assert score(path, results=tmp_path, columns=["loss"]).record["columns"] == ["loss"]
+    assert score(path, results=tmp_path, columns=["loss"]).record.columns == ("loss",)
     with pytest.raises(UnknownName, match="Did you mean 'loss'"):
         score(path, results=tmp_path, columns=["los"])
 
@@ -120,16 +124,16 @@ def test_comparison_is_paired_and_admits_ignorance(tmp_path: Path) -> None:
         score(write(tmp_path / "b.csv", score=noisy(20, seed + 9)), results=tmp_path, name="poor", seed=seed)
         score(write(tmp_path / "c.csv", score=noisy(2, (seed + 1) % 3)), results=tmp_path, name="alike", seed=seed)
     runs = load_runs(tmp_path)
-    clear = compare(find(runs, "good"), find(runs, "poor"))
+    clear = compare(find(runs, "good"), find(runs, "poor")).difference
     assert clear.seeds == 3
     assert clear.n == 400
     assert clear.difference > 0.1
     assert clear.distinguishable
-    level = compare(find(runs, "good"), find(runs, "alike"))
+    level = compare(find(runs, "good"), find(runs, "alike")).difference
     assert level.difference == pytest.approx(0), "the same scores, their seeds in another order"
     assert level.low < 0 < level.high
     assert level.verdict == "not distinguishable"
-    swapped = compare(find(runs, "poor"), find(runs, "good"))
+    swapped = compare(find(runs, "poor"), find(runs, "good")).difference
     assert swapped.difference == pytest.approx(-clear.difference)
 
 
@@ -140,3 +144,64 @@ def test_find_names_nearest_and_refuses_ambiguity(tmp_path: Path) -> None:
         find(runs, "metod")
     with pytest.raises(SupertauError, match="no finished runs"):
         find([], "method")
+
+
+def test_a_frame_and_a_dictionary_are_judged_like_a_file(tmp_path: Path) -> None:
+    scores = noisy(5)
+    file = score(write(tmp_path / "mine.csv", score=scores), results=tmp_path, name="mine")
+    frame = pd.DataFrame({"architecture": TEXTS, "score": scores}, index=range(7, 407))
+    for given in (frame, dict(zip(TEXTS, scores, strict=True))):
+        assert score(given, results=tmp_path, name="mine").folder == file.folder
+    with pytest.raises(DataError, match="a ranking needs at least 2"):
+        score({TEXTS[0]: 1.0}, results=tmp_path)
+
+
+def test_two_methods_with_equal_scores_are_two_records(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.csv", score=noisy(5))
+    one, two = (score(path, results=tmp_path, name=name) for name in ("One method", "One-method"))
+    assert one.folder != two.folder
+    assert one.record.identity != two.record.identity
+    assert {run.record.title for run in load_runs(tmp_path)} == {"One method", "One-method"}
+
+
+def test_a_second_truth_of_the_same_name_is_a_second_judgement(tmp_path: Path) -> None:
+    """The first must not be overwritten, and the two are never compared."""
+    table = tmp_path / "test-set.csv"
+    pd.DataFrame({"architecture": TEXTS, "accuracy": noisy(3, seed=5).clip(0, 100)}).to_csv(table, index=False)
+    path = write(tmp_path / "mine.csv", score=noisy(5))
+    first = score(path, results=tmp_path, name="mine")
+    both = score(path, results=tmp_path, name="mine", truth="cifar10", truth_path=table)
+    assert both.folder == first.folder
+    assert both.record.judgements[0] == first.record.judgements[0]
+    assert len(both.record.judgements) == 2
+    assert both.record.judgements[1].truth.dataset == "cifar10"
+    score(path, results=tmp_path, name="mine", truth="cifar10", truth_path=table)
+    (stored,) = load_runs(tmp_path)
+    assert stored.record == both.record, "judged twice by the same truth"
+
+    score(
+        write(tmp_path / "other.csv", score=noisy(9)), results=tmp_path, name="other", truth="cifar10", truth_path=table
+    )
+    by_both, by_table = (find(load_runs(tmp_path), name) for name in ("mine", "other"))
+    assert compare(by_both, by_table).truth == both.record.judgements[1].truth
+    score(write(tmp_path / "third.csv", score=noisy(8)), results=tmp_path, name="third")
+    with pytest.raises(SupertauError, match="not judged by one ground truth"):
+        compare(by_table, find(load_runs(tmp_path), "third"))
+
+
+def test_a_noise_ceiling_is_compared_by_the_other_seeds(tmp_path: Path) -> None:
+    mine = score(write(tmp_path / "mine.csv", score=noisy(5)), results=tmp_path)
+    pool = tmp_path / "pool.txt"
+    pool.write_text("\n".join(TEXTS))
+    ceiling = [
+        run(resolve("oracle_noise", preset="smoke", pool=str(pool), seed=seed), Settings(tmp_path)) for seed in (0, 1)
+    ]
+    assert ceiling[0].record.judgements[0].left_out == "777"
+    found = compare(side_of([ceiling[0]], "ceiling"), side_of([mine], "mine")).difference
+    own = ceiling[0].judgement()
+    assert found.difference + kendalltau(
+        mine.scores.set_index("architecture").loc[ceiling[0].scores["architecture"], "score"],
+        ceiling[0].trials(own.truth).drop(columns=f"{own.truth.key}:777").mean(axis=1),
+    ).statistic == pytest.approx(own.find("all", "score", "kendall_tau").value)
+    with pytest.raises(SupertauError, match="seeds 777, 888"):
+        compare(side_of(ceiling, "ceiling"), side_of([mine, mine], "mine"))

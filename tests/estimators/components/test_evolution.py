@@ -336,8 +336,8 @@ def test_wrong_scores_are_refused():
     [
         ({"population": 10}, "do not fit"),
         ({"parents": 0}, "parents must be at least 1"),
-        ({"mutation_probability": 1.5}, "0 to 1"),
-        ({"crossovers": -1}, "negative"),
+        ({"mutation_probability": 1.5}, "mutation_probability must be from 0 to 1, got 1.5"),
+        ({"crossovers": -1}, "crossovers must be at least 0"),
     ],
 )
 def test_impossible_settings_are_refused(config, message):

@@ -117,5 +117,5 @@ def test_an_overflow_moves_nothing_and_lowers_the_scale(problem):
 
 
 def test_what_is_not_there_is_named():
-    with pytest.raises(SupertauError, match=r"precision='half'.*'float32', 'bfloat16' or 'float16'"):
+    with pytest.raises(SupertauError, match=r"unknown precision 'half'\. Available: bfloat16, float16, float32"):
         resolve("spos", preset="smoke", settings={"precision": "half"})

@@ -63,45 +63,45 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory):
     """Return how a training ends in one process."""
-    folder, held = tmp_path_factory.mktemp("alone"), {}
+    folder, ended = tmp_path_factory.mktemp("alone"), {}
 
-    def find(case):
-        if case not in held:
+    def train(case):
+        if case not in ended:
             with two_processes.double_precision():
-                held[case] = two_processes.train(case, folder)
-        return held[case]
+                ended[case] = two_processes.train(case, folder)
+        return ended[case]
 
-    return find
+    return train
 
 
-def of_rank(folder: Path, name: str, rank: int):
-    return torch.load(folder / f"{name}-{rank}.pt", weights_only=True)
+def of_process(folder: Path, name: str, index: int):
+    return torch.load(folder / f"{name}-{index}.pt", weights_only=True)
 
 
 @needs_fabric
 @pytest.mark.parametrize("case", two_processes.CASES)
 def test_two_processes_train_and_score_as_one_process(ended, alone, case):
     """Weights, momentum, statistics, generators, queues, populations, scores, costs; also in the middle of training."""
-    assert distance(alone(case), of_rank(ended, case, 0)) < TOLERANCE
-    assert same(of_rank(ended, case, 0), of_rank(ended, case, 1)), "processes must agree to the last bit"
+    assert distance(alone(case), of_process(ended, case, 0)) < TOLERANCE
+    assert same(of_process(ended, case, 0), of_process(ended, case, 1)), "processes must agree to the last bit"
 
 
 @needs_fabric
-def test_two_processes_take_up_what_one_process_began(ended, alone):
+def test_two_processes_resume_what_one_process_began(ended, alone):
     expected = {name: alone("spos")[name] for name in ("state", "scores", "cost")}
-    assert distance(expected, of_rank(ended, "taken_up", 0)) < TOLERANCE
+    assert distance(expected, of_process(ended, "resumed", 0)) < TOLERANCE
 
 
 @needs_fabric
-def test_statistics_of_each_ranks_own_images_train_something_else(ended, alone):
-    found = of_rank(ended, "own_statistics", 0)
-    assert distance(alone("spos")["state"]["supernet"], found["state"]["supernet"]) > 1e6 * TOLERANCE
-    assert distance(alone("spos")["scores"], found["scores"]) > 1e6 * TOLERANCE
+def test_statistics_of_each_processs_own_images_train_something_else(ended, alone):
+    other = of_process(ended, "own_statistics", 0)
+    assert distance(alone("spos")["state"]["supernet"], other["state"]["supernet"]) > 1e6 * TOLERANCE
+    assert distance(alone("spos")["scores"], other["scores"]) > 1e6 * TOLERANCE
 
 
 @needs_fabric
-def test_ranks_that_come_apart_are_an_error(ended):
-    assert "hold different weights" in of_rank(ended, "own_gradients", 1)
+def test_processes_that_come_apart_are_an_error(ended):
+    assert "have different weights" in of_process(ended, "own_gradients", 1)
 
 
 # --- in one process -------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_ranks_that_come_apart_are_an_error(ended):
 
 @pytest.mark.parametrize("channels", [5, 3])
 @pytest.mark.parametrize("options", [{}, {"affine": False}, {"momentum": 0.3, "eps": 0.1}])
-def test_statistics_and_gradients_of_one_rank_are_those_of_torch(channels, options):
+def test_statistics_and_gradients_of_one_process_are_those_of_torch(channels, options):
     norm, other = (BatchNorm2d(5, **options).double() for _ in range(2))
     for held in (norm, other) if norm.affine else ():
         nn.init.constant_(held.weight, 1.5)
@@ -158,7 +158,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
         TrainingLoop([nn.Parameter(torch.zeros(1))], two_processes.problem("spos", of_three()), None, recipe)
 
 
-def test_devices_that_are_not_there_are_refused(monkeypatch):
+def test_missing_devices_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     require_devices(torch.device("cpu"), 1)
     with pytest.raises(SupertauError, match=r"needs Lightning Fabric: pip install 'supertau\[ddp\]'"):

@@ -441,7 +441,7 @@ def test_calibration_images_are_not_asked_for_when_no_mode_uses_them(supernet, p
 
 
 def test_unknown_mode_is_named_with_the_nearest_one():
-    with pytest.raises(UnknownName, match=r"unknown batch-norm mode 'recalibrate'. Did you mean 'recalibrated'\?"):
+    with pytest.raises(UnknownName, match=r"unknown bn 'recalibrate'. Did you mean 'recalibrated'\?"):
         scoring("batch", "recalibrate")
 
 

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.nasbench201 import NASBench201
-from supertau.search_spaces.nasbench201.canonical import CONV1, CONV3, EDGES, NONE, POOL, SKIP, used_edges
+from supertau.search_spaces.nasbench201.canonical import used_edges
+from supertau.search_spaces.nasbench201.cells import CONV1, CONV3, EDGES, NONE, POOL, SKIP
 from supertau.search_spaces.nasbench201.network import Cell, NASBench201Network, NASBench201Supernet, Reduction
 from supertau.search_spaces.space import NetworkConfig
 from supertau.search_spaces.supernet import Edge, ShareByPosition, Slot, leaves

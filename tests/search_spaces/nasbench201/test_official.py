@@ -6,16 +6,20 @@ import bz2
 import collections
 import os
 import pickle
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, UnknownName
 from supertau.search_spaces.nasbench201 import NASBench201
 from supertau.search_spaces.nasbench201.official import META
 from supertau.search_spaces.nasbench201.truth import DATASETS, built_in, load
+from supertau.search_spaces.truth import GroundTruth
 
 torch = pytest.importorskip("torch")
 
@@ -250,6 +254,57 @@ def test_harmful_or_damaged_nats_folders(tmp_path: Path) -> None:
     write_nats(tmp_path / "layout", {"90": {}})
     with pytest.raises(DataError, match="not laid out as expected"):
         load(SPACE, "cifar10", tmp_path / "layout")
+
+
+# --- which truth it is ------------------------------------------------------------------------------------------------
+
+
+def identity(truth: GroundTruth) -> tuple[Any, ...]:
+    assert truth.sha256 is not None
+    assert re.fullmatch(r"[0-9a-f]{64}", truth.sha256)
+    return truth.dataset, truth.split, truth.epochs, truth.source, truth.sha256
+
+
+def test_one_pth_in_two_folders_is_one_truth(pth: Path, tmp_path: Path) -> None:
+    copy, other = tmp_path / "copy" / pth.name, tmp_path / "other" / pth.name
+    for path in (copy, other):
+        path.parent.mkdir()
+    shutil.copy(pth, copy)
+    torch.save(_change((*TRIAL, "eval_acc1es"), {"x-valid@199": 1.0}), other)
+    one = identity(load(SPACE, "cifar10", pth))
+    assert identity(load(SPACE, "cifar10", copy)) == one
+    assert one[3:] == (pth.name, digest(pth, "sha256"))
+    different = identity(load(SPACE, "cifar10", other))
+    assert different[:4] == one[:4]
+    assert different != one
+    assert identity(load(SPACE, "cifar10", pth, split="ori-test")) != one
+    assert identity(load(SPACE, "cifar10", pth, epochs=12)) != one
+
+
+def test_one_nats_folder_in_two_places_is_one_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nats_bench", reason="nats-bench is not installed")
+    content = {"12": record(1, 12), "200": record(1, 200)}
+    places = [tmp_path / name / "NATS-tss" for name in ("one", "two", "renumbered", "changed")]
+    for place in places:
+        place.parent.mkdir()
+        write_nats(place, content)
+    (places[2] / "000001.pickle.pbz2").rename(places[2] / "000002.pickle.pbz2")
+    content["200"] = record(2, 200)
+    (places[3] / "000001.pickle.pbz2").write_bytes(bz2.compress(pickle.dumps(content, 4)))
+    one, two, renumbered, changed = (identity(load(SPACE, "cifar10", place)) for place in places)
+    assert one == two
+    assert one[3] == "NATS-tss (1 of 3 architectures)"
+    assert len({one, renumbered, changed}) == 3
+    assert one[:4] == renumbered[:4] == changed[:4]
+    monkeypatch.chdir(places[0])
+    assert identity(load(SPACE, "cifar10", Path())) == one  # a folder that is given without its name
+
+
+def test_the_checksum_of_a_single_nats_file_is_that_of_its_content(tmp_path: Path) -> None:
+    pytest.importorskip("nats_bench", reason="nats-bench is not installed")
+    path = tmp_path / "NATS-tss-v1_0.pickle.pbz2"
+    path.write_bytes(bz2.compress(pickle.dumps(official(("12", "200")), 4)))
+    assert identity(load(SPACE, "cifar10", path))[3:] == (path.name, digest(path, "sha256"))
 
 
 @pytest.fixture(scope="module")

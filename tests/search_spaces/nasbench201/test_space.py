@@ -2,6 +2,7 @@
 
 import bz2
 import itertools
+import random
 from collections import Counter
 
 import numpy as np
@@ -14,20 +15,8 @@ from torch import nn
 
 from supertau.search_spaces.errors import InvalidArchitecture
 from supertau.search_spaces.nasbench201 import NASBench201
-from supertau.search_spaces.nasbench201.canonical import (
-    CONV1,
-    CONV3,
-    EDGES,
-    NONE,
-    OPERATIONS,
-    POOL,
-    SKIP,
-    dead_rule,
-    flat_rule,
-    live_edges,
-    string_rule,
-    used_edges,
-)
+from supertau.search_spaces.nasbench201.canonical import dead_rule, flat_rule, live_edges, string_rule, used_edges
+from supertau.search_spaces.nasbench201.cells import CONV1, CONV3, EDGES, NONE, OPERATIONS, POOL, SKIP, official_order
 from supertau.search_spaces.nasbench201.network import Cell, make_operation
 from supertau.search_spaces.pickles import load_restricted
 from supertau.search_spaces.space import NetworkConfig
@@ -196,10 +185,6 @@ def test_order_is_that_of_the_nats_bench_index(real_file):
 
 
 def test_order_leaves_the_global_generator_alone():
-    import random
-
-    from supertau.search_spaces.nasbench201.space import official_order
-
     state = random.getstate()
     official_order.__wrapped__()
     assert random.getstate() == state

@@ -16,7 +16,8 @@ from scipy import stats
 from supertau.search_spaces.errors import InvalidArchitecture, SupertauError
 from supertau.search_spaces.nasbench301.genotype import CHOICES, NODES, NORMAL, REDUCE, SEP3, SKIP, decoded, encoded
 from supertau.search_spaces.nasbench301.network import cell_edges
-from supertau.search_spaces.nasbench301.space import DARTS, layers, orders, reordered
+from supertau.search_spaces.nasbench301.skeleton import layers
+from supertau.search_spaces.nasbench301.space import DARTS, orders, reordered
 from supertau.search_spaces.space import NetworkConfig
 
 SPACE = DARTS()

@@ -52,6 +52,37 @@ def as_table(rows: list[tuple[int, ...]]) -> GroundTruth:
     return GroundTruth(SPACE.name, "micro", "val", 3, "trained", None, tuple(rows), trials, ("0",))
 
 
+# --- which truth it is ------------------------------------------------------------------------------------------------
+
+
+def identity(truth: GroundTruth) -> tuple[object, ...]:
+    assert truth.sha256 is not None
+    assert len(truth.sha256) == 64
+    return truth.dataset, truth.split, truth.epochs, truth.source, truth.sha256
+
+
+def test_one_pool_in_two_folders_is_one_truth(tmp_path: Path) -> None:
+    rows = [(SPACE.format(SOME[0]), 94.5)]
+    paths = [write_pool(tmp_path / name / "pool.csv", rows) for name in ("one", "two", "other")]
+    for path in paths:
+        path.write_bytes(gzip.decompress(path.read_bytes()))
+    paths[2].write_text(paths[2].read_text().replace("94.5", "94.6"))
+    one, two, other = (identity(SPACE.truth("cifar10", path).table(SOME[:1])) for path in paths)
+    assert one == two != other
+    assert one[:4] == other[:4]
+
+
+def test_one_surrogate_in_two_folders_is_one_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [write_models(tmp_path / name / "xgb_v1.0") for name in ("one", "two", "other")]
+    model = folders[2] / "0" / "surrogate_model.json"
+    model.write_bytes(model.read_bytes() + b"\n")
+    one, two, other = (identity(OwnSurrogate(folder).table(SOME)) for folder in folders)
+    assert one == two != other
+    assert one[:4] == other[:4]
+    monkeypatch.chdir(folders[0])
+    assert identity(OwnSurrogate(Path()).table(SOME)) == one  # a folder that is given without its name
+
+
 # --- the pool ---------------------------------------------------------------------------------------------------------
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from supertau.search_spaces.errors import InvalidArchitecture, SupertauError
+from supertau.search_spaces.nds.blocks import Stage
 from supertau.search_spaces.nds.official import read_pool
-from supertau.search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla, Stage
+from supertau.search_spaces.nds.space import NDSResNet, NDSResNeXtA, NDSResNeXtB, NDSVanilla
 from supertau.search_spaces.space import NetworkConfig
 
 SPACES = [NDSResNet(), NDSResNeXtA(), NDSResNeXtB(), NDSVanilla()]

@@ -47,6 +47,38 @@ def written(folder, content, name="ResNet.json"):
     return path
 
 
+# --- which truth it is ------------------------------------------------------------------------------------------------
+
+
+def identity(truth):
+    assert len(truth.sha256) == 64
+    return truth.dataset, truth.split, truth.epochs, truth.source, truth.sha256
+
+
+def test_one_official_file_in_two_folders_is_one_truth(tmp_path):
+    folders = [tmp_path / name for name in ("one", "two", "other")]
+    for folder, best in zip(folders, (5.0, 5.0, 6.0), strict=True):
+        folder.mkdir()
+        for number in (1, 2, 3):
+            written(folder, [job(best=best, seed=number)], f"ResNet_rng{number}.json")
+    single = [identity(RESNET.truth("cifar10", folder / "ResNet_rng1.json")) for folder in folders]
+    several = [identity(RESNET.truth("cifar10", folder)) for folder in folders]
+    for one, two, other in (single, several):
+        assert one == two != other
+        assert one[:4] == other[:4]
+    assert single[0] != several[0]
+
+
+def test_one_pool_in_two_folders_is_one_truth(tmp_path):
+    paths = [tmp_path / name / "resnet_5k.csv" for name in ("one", "two", "other")]
+    for path, row in zip(paths, (ROW, ROW, ROW.rpartition(",")[0] + ",50"), strict=True):
+        path.parent.mkdir()
+        path.write_text(f"{HEADER}\n{row}\n")
+    one, two, other = (identity(RESNET.truth("cifar10", path)) for path in paths)
+    assert one == two != other
+    assert one[:4] == other[:4]
+
+
 # --- official files -------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +270,7 @@ def test_a_pool_is_read(tmp_path):
     ("rows", "header", "message"),
     [
         ([ROW], HEADER.replace("widths.1", "w1"), r"no column widths\.1\. The table has: depths\.0"),
-        ([ROW, "1,2,3"], HEADER, r"line 3: 3 cells, expected 9"),
+        ([ROW, "1,2,3"], HEADER, r"line 3: 3 values, expected 9"),
         ([ROW.replace("32", "33")], HEADER, r"line 2: .*width 33 of stage 2"),
         ([ROW.replace("93.9167", "?")], HEADER, r"line 2: could not convert"),
         ([ROW.replace("93.9167", "nan")], HEADER, r"line 2: test_acc nan is not a percentage"),

@@ -1,0 +1,59 @@
+"""score: judge scores that were made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from supertau.benchmarks.judging.external import keep_scores
+from supertau.benchmarks.results import Run
+
+
+def score(
+    scores: Path | str | pd.DataFrame | Mapping[str, float],
+    *,
+    name: str | None = None,
+    space: str = "nasbench201",
+    truth: str | None = None,
+    truth_path: Path | str | None = None,
+    columns: Sequence[str] | None = None,
+    seed: int = 0,
+    source: str = "",
+    trust_pickle: bool = False,
+    results: Path | str = "results/local",
+) -> Run:
+    """Judge scores by ground truth, and write a record of them; nothing is trained.
+
+    Args:
+        scores: a CSV or Parquet file, a frame with a column 'architecture', or a dictionary {architecture: score}.
+            Architectures are in the space's text form; higher is better.
+        name: what the leaderboard calls the method [default: the name of the file]. Several seeds share a name.
+        truth: data set of the ground truth [default: the space's first].
+        truth_path: a file or folder to read it from [default: built in, or found in the data folder].
+        columns: which columns are scores; the first is the primary [default: every numeric one].
+        seed: which run of the method this is.
+        source: where the scores come from, for the record.
+        trust_pickle: read a ground-truth file that could run code when loaded.
+
+    Returns:
+        The run: `run.metrics` has tau, P@top5% and the others with 95 % intervals, noise ceiling and chance.
+
+    Raises:
+        DataError: for a file that cannot be read, architectures that are unknown or there twice, scores that are not
+            finite, and architectures without ground truth; it names lines.
+
+    Example:
+        >>> import supertau
+        >>> space = supertau.get_space("nasbench201")
+        >>> first = list(space.enumerate())[:500]
+        >>> mine = {space.format(cell): cell.count(3) for cell in first}
+        >>> run = supertau.score(mine, name="number of 3x3 convolutions", results=folder)
+        >>> run.metrics.query("view == 'all' and key == 'kendall_tau'")[["value", "ceiling"]].round(2).values.tolist()
+        [[0.46, 0.92]]
+    """
+    return keep_scores(
+        scores, results=Path(results), name=name, space=space, truth=truth, truth_path=truth_path, columns=columns,
+        source=source, seed=seed, trust_pickle=trust_pickle,
+    )  # fmt: skip

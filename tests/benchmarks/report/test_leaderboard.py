@@ -166,8 +166,8 @@ def test_caption_names_truth_split_seeds_n_pool_and_view(results: Results) -> No
 def test_a_record_that_disagrees_with_its_scores_is_reported(results: Results) -> None:
     assert disagreements(only_table(results)) == []
     results.set_tau(results.id_of("params"), 0.999)
-    (found,) = disagreements(only_table(results))
-    assert "the record says τ 0.999" in found
+    (sentence,) = disagreements(only_table(results))
+    assert "the record says τ 0.999" in sentence
 
 
 def test_numbers_for_reading() -> None:

@@ -38,8 +38,8 @@ def figure_of(table: Table, kind: str, contains: str = "") -> Plot:
 
 
 def artist(figure: Figure, gid: str) -> Any:
-    (found,) = figure.findobj(lambda a: a.get_gid() == gid)
-    return found
+    (drawn,) = figure.findobj(lambda a: a.get_gid() == gid)
+    return drawn
 
 
 def texts(figure: Figure) -> str:

@@ -72,9 +72,10 @@ def tau_among(pool: Pool, rng: np.random.Generator, *, k: int | float, by_truth:
     def tau(counts: Counts) -> Floats:
         front = counts.front(groups, size)
         items = front.items
+        # One random tie-break per block of resamples: enough for an interval, the point value averages its own. It is
+        # drawn without ties, too: what the next ranking draws from a shared generator must not depend on them.
+        place = rng.random(len(pool))
         if groups.tied:
-            # One random tie-break per block of resamples: enough for an interval, the point value averages its own.
-            place = rng.random(len(pool))
             order = np.lexsort((place[items], groups.group[items]))
             weights = front.weights[order]
             inside = np.empty_like(weights)

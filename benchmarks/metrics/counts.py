@@ -58,7 +58,7 @@ class Counts:
         return (np.cumsum(size, axis=0) - size / 2 + 0.5)[groups.group]
 
     def front(self, groups: TieGroups, k: int) -> Front:
-        """Return the leading groups, which hold the K best copies of every resample.
+        """Return the leading groups, which contain the K best copies of every resample.
 
         In a resample the K best copies come from about the K + sqrt(K) best items; more are taken where this is short.
         """
@@ -113,7 +113,7 @@ class Counts:
         return np.asarray(self._chunks[groups][chunk, column] + counted.sum(axis=1))
 
     def best(self, groups: TieGroups) -> tuple[Integers, npt.NDArray[np.bool_]]:
-        """Return the first group with any copy, shape (B,), and whether it holds the whole resample."""
+        """Return the first group with any copy, shape (B,), and whether the whole resample is in it."""
         size = self.front(groups, 1).size
         first = (size > 0).argmax(axis=0)
         return first, size[first, np.arange(self.resamples)] == self.n

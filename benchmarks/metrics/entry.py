@@ -37,7 +37,7 @@ class Metric:
     """One way to judge a ranking: everything that the suite knows about it.
 
     Names: key in records; label in sentences; short in the head of a table, printed with `digits` decimals. `shown`:
-    stands in the printed tables, in the order of the registry; files hold every metric.
+    stands in the printed tables, in the order of the registry; the files have every metric.
     Range: bounds, the least and the largest possible value; direction, 'up' when larger is better; chance, the value of
     a random ranking of N architectures, None where it depends on the ground truth, then `chance_of_truth` gives it.
     Where it applies: views, the only views of a pool it is computed on, None for every view; least, the smallest pool;

@@ -106,8 +106,7 @@ def _points(pool: Pool, entries: Sequence[Metric], seed: int) -> tuple[dict[str,
 def _by_protocol(
     pool: Pool, entries: Sequence[Metric], start: np.random.Generator, resamples: int
 ) -> dict[str, Estimate]:
-    """Return the estimates of the protocols of some entries; each protocol starts from the generator as it was given,
-    so that rankings judged by equal generators meet the same pools."""
+    """Return the estimates of the protocols of some entries, each protocol with a copy of the generator."""
     protocols = dict.fromkeys(entry.protocol for entry in entries if entry.protocol is not None)
     estimates: dict[str, Estimate] = {}
     for protocol in protocols:

@@ -4,7 +4,7 @@ A rank correlation is a smooth function of the weights of the architectures. Aro
 is its value plus sum_i (w_i - 1) slope_i, with the influence of architecture i as its slope (the infinitesimal
 jackknife, Efron 1982, chapter 6, applied to bootstrap weights). What is left out is of order 1 / N, against an interval
 of order 1 / sqrt(N): at N = 3,000 the limits of tau move by about 1 % of the interval's width, as much as the random
-draw itself moves them. It is small only where the slopes carry the variation: not where one tie group holds most of a
+draw itself moves them. It is small only where the slopes carry the variation: not where one tie group has most of a
 ranking, nor where two rankings are all but equal or reversed; those, and small pools, are computed exactly. Limits of
 Spearman's rho move by up to 4 % of the width at correlation .9 (N = 3,000) and 5 % at .99 (N = 6,000): the expansion
 lacks the bias that copied architectures give a resampled rho, and that the exact form adds to the interval; coverage is

@@ -32,7 +32,7 @@ SIZE = 100
 POOLS = 50
 TOP = 0.05
 LEAST = 2 * SIZE
-"""The smallest space it says anything about: of fewer, ten tenths of the top 5 % do not hold an architecture each."""
+"""The smallest space it is made for: in a smaller one, the top 5 % has no architecture for each of ten tenths."""
 LEFT_OUT = "undefined: the ten good scores, or truths, are equal in every pool"
 
 
@@ -97,10 +97,10 @@ def local_protocol(
 ) -> dict[str, LocalResult]:
     """Return the local protocol per variant for scores and truth of shape (N,), one value per isomorphism class.
 
-    pools >= 50. The pools depend on truth and rng alone, so that estimators given equal generators meet the same ones.
+    pools >= 50. The pools depend on truth and rng alone, so that estimators given equal generators get the same ones.
     Equal scores at the boundary of the predicted top 10 count by exact expectation. Intervals (95 %, percentile
     bootstrap; none with resamples 0): over pools, and for best10, whose ten architectures are the same in all pools,
-    over the ten as well; neither holds the noise of the ground truth. Raises PoolError and NonFiniteError as
+    over the ten as well; neither covers the noise of the ground truth. Raises PoolError and NonFiniteError as
     `check_pool`, with `names`.
     """
     x, y = check_pool(score, truth, names)
@@ -177,12 +177,12 @@ def _resampled(
 
 
 def _estimates(score: Floats, truth: Floats, rng: np.random.Generator, resamples: int) -> dict[str, Estimate]:
-    found = {}
+    estimates = {}
     for variant, r in local_protocol(score, truth, rng=rng, resamples=resamples).items():
         reason = r.undefined or (LEFT_OUT if r.local_tau_at_10 is None else None)
-        found[f"hits_at_10:{variant}"] = Estimate(r.hits_at_10, r.hits_low, r.hits_high, r.undefined)
-        found[f"local_tau_at_10:{variant}"] = Estimate(r.local_tau_at_10, r.tau_low, r.tau_high, reason)
-    return found
+        estimates[f"hits_at_10:{variant}"] = Estimate(r.hits_at_10, r.hits_low, r.hits_high, r.undefined)
+        estimates[f"local_tau_at_10:{variant}"] = Estimate(r.local_tau_at_10, r.tau_low, r.tau_high, reason)
+    return estimates
 
 
 def _entries(variant: Variant, good: str) -> tuple[Metric, Metric]:

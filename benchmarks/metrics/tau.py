@@ -17,7 +17,6 @@ from supertau.benchmarks.metrics.counts import Counts
 from supertau.benchmarks.metrics.groups import Floats, Integers, TieGroups
 
 BLOCK = 64
-SMALL, LARGE = 64, 128
 
 
 def balance(x: TieGroups, y: TieGroups) -> Floats:
@@ -37,11 +36,18 @@ def balance(x: TieGroups, y: TieGroups) -> Floats:
     return 2 * rising - (n - 1) - tied
 
 
+def tau_b(x: TieGroups, y: TieGroups) -> float | None:
+    """Return Kendall's tau-b of two rankings, given their tie groups; None where one is constant."""
+    untied_x, untied_y = (float(len(g) ** 2 - (g.size**2).sum()) for g in (x, y))
+    value = float(divided(np.array(balance(x, y).sum()), np.sqrt(np.array(untied_x * untied_y))))
+    return None if math.isnan(value) else value
+
+
 def _rising(rank: Integers) -> Integers:
     """Return in how many rising pairs each place of a sequence is, given its ranks, a permutation of 0 to N - 1.
 
-    The lower and the upper half of the ranks are told apart, each in the order of the sequence, then the halves of each
-    half, and so on: pairs across halves are counted from how many came before, pairs of the last ranks one by one.
+    The lower half of the ranks is parted from the upper, each in the order of the sequence, then each half in turn:
+    pairs across halves are counted from how many came before, pairs among the last 64 ranks one by one.
     """
     n, padded = len(rank), BLOCK
     while padded < n:
@@ -65,9 +71,9 @@ def _rising(rank: Integers) -> Integers:
     position = np.arange(BLOCK)
     rises = (small[:, None] < small) ^ (position[:, None] > position)[:, :, None]
     count += np.asarray(np.add.reduce(rises.view(np.int8), axis=0, dtype=np.int8), dtype=np.int32).T.ravel()
-    found = np.empty(padded, dtype=np.int64)
-    found[place] = count
-    return found[:n] - (padded - n)
+    by_place = np.empty(padded, dtype=np.int64)
+    by_place[place] = count
+    return by_place[:n] - (padded - n)
 
 
 class TauB:
@@ -77,9 +83,8 @@ class TauB:
     counted from block sums, the others one by one.
     """
 
-    def __init__(self, x: TieGroups, y: TieGroups, width: int | None = None) -> None:
+    def __init__(self, x: TieGroups, y: TieGroups, width: int = 128) -> None:
         self.groups = x, y
-        width = width or (SMALL if len(x) <= 4000 else LARGE)
         rows, columns = (_blocks(groups, width) for groups in self.groups)
         self.shape = int(rows.max()) + 1, int(columns.max()) + 1
         cell = rows * self.shape[1] + columns

@@ -16,7 +16,7 @@ from scipy.special import gammaln
 from supertau.benchmarks.metrics.counts import Counts, Front, Weighted
 from supertau.benchmarks.metrics.groups import Floats, Integers, TieGroups
 from supertau.benchmarks.metrics.pool import Pool
-from supertau.benchmarks.metrics.tau import TauB
+from supertau.benchmarks.metrics.tau import TauB, tau_b
 
 TIE_BREAKS = 32
 
@@ -72,9 +72,10 @@ def tau_among(pool: Pool, rng: np.random.Generator, *, k: int | float, by_truth:
     def tau(counts: Counts) -> Floats:
         front = counts.front(groups, size)
         items = front.items
+        # One random tie-break per block of resamples: enough for an interval, the point value averages its own. It is
+        # drawn without ties, too: what the next ranking draws from a shared generator must not depend on them.
+        place = rng.random(len(pool))
         if groups.tied:
-            # One random tie-break per block of resamples: enough for an interval, the point value averages its own.
-            place = rng.random(len(pool))
             order = np.lexsort((place[items], groups.group[items]))
             weights = front.weights[order]
             inside = np.empty_like(weights)
@@ -95,12 +96,14 @@ def mean_tau_among(
     size, by = top_size(k, len(score)), truth if by_truth else score
     share = top_share(by, size)
     kept = np.flatnonzero(share > 0)
+    groups = TieGroups(score[kept]), TieGroups(truth[kept])
     tied = np.flatnonzero(share[kept] < 1)
-    inside = np.ones((len(kept), TIE_BREAKS if tied.size else 1))
-    if tied.size:
-        place = np.argsort(np.argsort(rng.random((tied.size, TIE_BREAKS)), axis=0), axis=0)
-        inside[tied] = place < size - (len(kept) - tied.size)
-    values = TauB(TieGroups(score[kept]), TieGroups(truth[kept]))(Counts(inside))
+    if not tied.size:
+        return tau_b(*groups)
+    inside = np.ones((len(kept), TIE_BREAKS))
+    place = np.argsort(np.argsort(rng.random((tied.size, TIE_BREAKS)), axis=0), axis=0)
+    inside[tied] = place < size - (len(kept) - tied.size)
+    values = TauB(*groups)(Counts(inside))
     return None if np.isnan(values).all() else float(np.nanmean(values))
 
 

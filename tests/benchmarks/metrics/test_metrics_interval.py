@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -245,21 +243,17 @@ def test_paired_difference_errors() -> None:
         paired_difference(np.arange(300.0), np.arange(300.0), np.arange(300.0), "hits_at_10:best10", g)
 
 
-def test_a_whole_search_space_takes_seconds() -> None:
+def test_interval_of_a_whole_search_space() -> None:
     g = np.random.default_rng(0)
     x, y = _pool(g, 15_625, 0.8)
-    start = time.process_time()
     found = evaluate(x, y, rng=g)
-    assert time.process_time() - start < 12  # under 1 s on one idle core
     assert found[0].high - found[0].low == pytest.approx(0.0137, abs=0.003)
     assert p_at_top_k(0.05).key == metric("p_at_top_5pct").key == found[4].key
 
 
-def test_a_paired_difference_of_a_whole_search_space_takes_seconds() -> None:
+def test_paired_difference_on_a_whole_search_space() -> None:
     g = np.random.default_rng(0)
     x, y = _pool(g, 15_625, 0.8)
     scores = x + 0.3 * g.standard_normal((6, 15_625))
-    start = time.process_time()
     found = paired_difference(scores[:3], scores[3:], y, "kendall_tau", g)
-    assert time.process_time() - start < 12  # under 1 s on one idle core
     assert found.verdict == NOT_DISTINGUISHABLE

@@ -1,6 +1,9 @@
-"""What every metric's entry says of it."""
+"""What every metric's entry says of it, and what importing the entries costs."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -53,3 +56,12 @@ def test_which_metrics_apply() -> None:
         assert [m.key for m in applying(None, view, n)] == [key for key in METRICS if key not in local]
     assert [m.key for m in applying(["spearman", *local], None, 200)] == ["spearman", *local]
     assert [m.key for m in applying(["spearman", *local], "all", 200)] == ["spearman"]
+
+
+def test_importing_the_metrics_is_cheap() -> None:
+    code = (
+        "import sys, supertau.benchmarks.metrics; "
+        "print([m for m in ('torch', 'matplotlib', 'pandas', 'scipy.stats', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

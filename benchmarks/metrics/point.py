@@ -11,7 +11,6 @@ from supertau.benchmarks.metrics.correlation import Pearson
 from supertau.benchmarks.metrics.counts import Weighted
 from supertau.benchmarks.metrics.entry import Metric
 from supertau.benchmarks.metrics.pool import Pool
-from supertau.benchmarks.metrics.pool import PoolError as PoolError
 from supertau.benchmarks.metrics.top import top_size
 from supertau.search_spaces.errors import SupertauError
 

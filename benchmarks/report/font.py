@@ -11,7 +11,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from fontTools import subset  # type: ignore[import-untyped] # matplotlib needs it, for the same purpose
+from fontTools import subset  # matplotlib needs it, for the same purpose
 from matplotlib import font_manager
 
 WHOLE = "DejaVu Sans"

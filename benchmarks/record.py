@@ -19,6 +19,10 @@ from supertau.search_spaces.errors import DataError
 SCHEMA_VERSION = 2
 
 
+class LaterSchema(DataError):
+    """A record that a later version of supertau wrote."""
+
+
 class Status(StrEnum):
     """How far a run came. A run that was interrupted stays RUNNING: the same command goes on with it."""
 
@@ -243,6 +247,8 @@ class Record:
     judgements: tuple[Judgement, ...] = ()
     diagnostics: dict[str, Any] = field(default_factory=dict)
     failure: FailureInfo | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    """sha256 of each table of the run, by the name of its file; empty in records of schema 1."""
 
     @property
     def is_finished(self) -> bool:
@@ -260,29 +266,45 @@ class Record:
 
     # --- JSON ---------------------------------------------------------------------------------------------------------
     def to_json(self) -> str:
-        """Return record.json; a number that JSON has no form for raises ValueError."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1, allow_nan=False) + "\n"
+        """Return record.json; a number that JSON has no form for raises ValueError.
+
+        It ends with a checksum of all the rest, so that an edited or damaged record is not believed.
+        """
+        values = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        return json.dumps({**values, "checksum": _checksum(values)}, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Record:
         """Return the record of a text, upgraded to the present schema; where: the file, for errors.
 
-        Raises DataError for what is no record, and for one of a later schema.
+        Raises DataError for what is no record or was changed after it was written, LaterSchema for one of a later
+        version of supertau.
         """
         try:
             values = json.loads(text)
             version = values["schema_version"]
-            if not isinstance(version, int) or version < 1:
+            if type(version) is not int or version < 1:
                 raise ValueError(f"schema_version is {version!r}")
             if version > SCHEMA_VERSION:
-                raise DataError(
+                raise LaterSchema(
                     f"'{where}' has schema version {version}, this supertau reads up to {SCHEMA_VERSION}: upgrade it."
+                )
+            if version >= 2 and values.pop("checksum") != _checksum(values):
+                raise DataError(
+                    f"'{where}' was changed after it was written: its checksum is another. Run the same command again "
+                    "to make it anew; finished training is kept."
                 )
             while values["schema_version"] < SCHEMA_VERSION:
                 values = UPGRADES[values["schema_version"]](values)
             return _record(values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"'{where}' is not a record ({error!r}). Remove its folder and run again.") from error
+            raise DataError(
+                f"'{where}' is not a record ({error!r}). Run the same command again to make it anew."
+            ) from error
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _record(plain: dict[str, Any]) -> Record:

@@ -1,14 +1,18 @@
 """A run on disk: one folder with its record and its tables. This file alone knows the names of the files.
 
-record.json     see `benchmarks.record`
-scores.parquet  architecture, and one column per score
-truth.parquet   architecture, class (key of isomorphism), connected, one column '<truth key>:<seed>' per training of the
-                ground truth, and 'part:<name>' for parts of the pool that an estimator marks; rows as in scores
-curve.parquet   passes, architecture, score columns; where training was watched
+record.json        see `benchmarks.record`; it has the sha256 of each table
+scores.parquet     architecture, and one column per score
+truth.parquet      architecture, class (key of isomorphism), connected, one column '<truth key>:<seed>' per training of
+                   the ground truth, and 'part:<name>' for parts of the pool that an estimator marks; rows as in scores
+truth-*.parquet    the columns of a further ground truth that judged the scores later; rows as in scores
+curve.parquet      passes, architecture, score columns; where training was watched
+
+A table whose checksum is not the record's was changed after the run, and is refused.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -21,9 +25,11 @@ import pandas as pd
 
 from supertau.benchmarks.files import write_atomically
 from supertau.benchmarks.record import Judgement, Record, Status, TruthInfo, pool_digest
+from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, unknown
 
 RECORD, SCORES, TRUTH, CURVE = "record.json", "scores.parquet", "truth.parquet", "curve.parquet"
+LATER_TRUTH = "truth-"
 RUNS = "runs"
 """The folder below a results folder that holds the folders of the runs."""
 SHOWN = ("view", "column", "key", "value", "low", "high", "chance", "ceiling", "n", "undefined")
@@ -54,7 +60,8 @@ class Run:
     @cached_property
     def truth(self) -> pd.DataFrame:
         """Ground truth of the pool, percent, one column per training seed; see the top of this file."""
-        return self._read(TRUTH)
+        later = [name for name in self.record.files if name.startswith(LATER_TRUTH)]
+        return pd.concat([self._read(name) for name in (TRUTH, *later)], axis=1)
 
     @cached_property
     def curve(self) -> pd.DataFrame | None:
@@ -70,7 +77,20 @@ class Run:
     def _read(self, name: str) -> pd.DataFrame:
         if not self.finished:
             raise DataError(f"run '{self.record.run_id}' is {self.record.status.value} and has no {name} yet.")
-        return read_table(self.folder / name)
+        path = self.folder / name
+        expected = self.record.files.get(name)
+        if expected is not None and path.is_file() and digest(path, "sha256") != expected:
+            raise DataError(
+                f"'{path}' was changed after the run: its checksum is not the one in the record. Run the same command "
+                "again to score anew; finished training is kept."
+            )
+        return read_table(path)
+
+    def check(self) -> None:
+        """Read all tables; raise DataError naming the first that is missing, damaged or was changed."""
+        for name in self.record.files:
+            self._read(name)
+        self.scores, self.truth, self.curve  # noqa: B018 - records of schema 1 list no files
 
     def judgement(self, truth: str | None = None) -> Judgement:
         """Return how the scores were judged: by a data set, or by the first truth when None.
@@ -98,8 +118,9 @@ class Run:
 class Runs(Sequence[Run]):
     """Several runs; in a notebook they show as a table."""
 
-    def __init__(self, runs: Iterable[Run]) -> None:
-        self._runs = tuple(runs)
+    def __init__(self, runs: Iterable[Run], damaged: Iterable[str] = ()) -> None:
+        """damaged: why records that should be among them are not."""
+        self._runs, self.damaged = tuple(runs), tuple(damaged)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -168,13 +189,29 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"'{path}' cannot be read as Parquet ({error}). Run the same command again with --restart to remake it."
+            f"'{path}' cannot be read as Parquet ({error}). Run the same command again to score anew; finished "
+            "training is kept."
         ) from error
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a Parquet table: the same table gives the same bytes."""
+def write_table(path: Path, table: pd.DataFrame) -> dict[str, str]:
+    """Write a Parquet table, the same bytes for the same table; return its sha256 by the name of the file."""
     write_atomically(path, lambda part: table.to_parquet(part, index=False, compression="zstd"))
+    return {path.name: digest(path, "sha256")}
+
+
+def add_judgement(run: Run, judged: Run) -> Run:
+    """Write the last judgement of `judged`, which is `run` judged by one more truth, and return it as it is on disk.
+
+    The new columns go to a file of their own, so that a kill between two writes leaves the record as it was.
+    """
+    new = judged.record.judgements[-1].truth.key
+    name = f"{LATER_TRUTH}{new.rpartition('@')[2]}.parquet"
+    added = judged.truth[[c for c in judged.truth.columns if str(c).startswith(f"{new}:")]]
+    files = {**judged.record.files, **write_table(run.folder / name, added)}
+    record = replace(judged.record, files=files)
+    write_record(run.folder, record)
+    return Run(run.folder, record)
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -190,7 +227,7 @@ def read_run(folder: Path) -> Run | None:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read ({error}). Remove its folder and run again.") from error
+        raise DataError(f"'{path}' cannot be read ({error}). Run the same command again to make it anew.") from error
     run = Run(folder, Record.from_json(text, str(path)))
     pool = run.record.pool
     if pool is not None and not pool.digest and run.finished:  # schema 1 knew pools by their names only
@@ -199,13 +236,32 @@ def read_run(folder: Path) -> Run | None:
     return run
 
 
-def load_runs(results: Path | str) -> Runs:
+class DamagedRecord(UserWarning):
+    """A record that cannot be read, and why; the others are read."""
+
+
+def load_runs(results: Path | str = "results/local") -> Runs:
     """Return every run below a results folder, finished, failed or unfinished, ordered by the names of their folders.
 
-    Raises DataError for a record that cannot be read.
+    A record that cannot be read is left out with a warning (DamagedRecord), and its message is in `Runs.damaged`.
+
+    Example:
+        >>> import supertau
+        >>> run = supertau.run("params", preset="smoke", results=folder)
+        >>> [r.record.title for r in supertau.load_runs(folder)]
+        ['Parameters']
     """
-    runs = (read_run(path.parent) for path in sorted((Path(results) / RUNS).glob(f"*/{RECORD}")))
-    return Runs(run for run in runs if run is not None)
+    runs: list[Run] = []
+    damaged: list[str] = []
+    for path in sorted((Path(results) / RUNS).glob(f"*/{RECORD}")):
+        try:
+            run = read_run(path.parent)
+        except DataError as error:
+            damaged.append(str(error))
+            warnings.warn(str(error), DamagedRecord, stacklevel=2)
+        else:
+            runs += [run] if run is not None else []
+    return Runs(runs, damaged)
 
 
 def latest(runs: Iterable[Run]) -> list[Run]:

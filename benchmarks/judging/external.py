@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from filelock import FileLock
 from supertau.benchmarks.files import require_writable
 from supertau.benchmarks.judging.judge import judged_by
 from supertau.benchmarks.record import Record, Role, Status, pool_digest
-from supertau.benchmarks.results import RUNS, SCORES, TRUTH, Run, read_run, write_record, write_table
+from supertau.benchmarks.results import RUNS, SCORES, TRUTH, Run, add_judgement, read_run, write_record, write_table
 from supertau.benchmarks.task import Task
 from supertau.search_spaces.errors import DataError, InvalidArchitecture, unknown
 from supertau.search_spaces.pool import KINDS, Pool, select
@@ -172,7 +173,8 @@ def keep_scores(
     with FileLock(folder / ".lock"):
         earlier = read_run(folder)
         if earlier is not None and earlier.finished:
-            run = judged_by(earlier, task.truth, where, path)
+            judged = judged_by(earlier, task.truth, where, path)
+            run = earlier if judged is earlier else add_judgement(earlier, judged)
         else:
             truth_rows = task.table(tuple(architectures[row] for row in order))
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -193,10 +195,8 @@ def keep_scores(
                 pool=task.pool_info(),
                 judgements=(task.judge(table, truth_rows),),
             )
-            write_table(folder / SCORES, table)
-            run = Run(folder, record, truth_rows)
-        if run is not earlier:
-            write_table(folder / TRUTH, run.truth)
+            files = write_table(folder / SCORES, table) | write_table(folder / TRUTH, truth_rows)
+            run = Run(folder, replace(record, files=files))
             write_record(folder, run.record)
     return run
 

@@ -36,9 +36,11 @@ NO_SCORES = frozenset(
 
 _NO_NAME = re.compile(r"(unnamed: ?\d+(_level_\d+)?)?", re.IGNORECASE)
 _NO_VALUE = ("", "-", "nan", "none", "null", "na", "n/a", "<na>")
-_LOSS = re.compile(r"loss|error|perplexity|regret|entropy|(^|_)(err|nll|ppl|mse|rmse|mae|rank|ranking)(_|$)")
+_LOSS = re.compile(r"loss|error|perplexity|regret|entropy|(^|_)(err|nll|ppl|mse|rmse|mae)(_|$)")
+_PLACE = re.compile(r"(^|_)(rank|ranks|ranking|place|position)(_|$)")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+USE_LOWER = "use --lower-is-better (in Python: lower_is_better=True)"
 _ASK = "Say which is the score: --column NAME (in Python: columns=['NAME'])."
 
 
@@ -93,7 +95,7 @@ def read_scores(
     table = read_table(given, _is_architecture(space))
     key = _architecture_column(table, space)
     numbers = {at: _numbers(table, at) for at in range(len(table.names)) if at != key}
-    asked = [columns] if isinstance(columns, str) else list(columns or ())
+    asked = [columns] if isinstance(columns, str) else [str(name) for name in columns or ()]
     chosen = [_named(table, numbers, name) for name in dict.fromkeys(asked)] or [_score(table, numbers)]
     values = {table.names[at]: _finite(table, at, numbers[at]) for at in chosen}
     numeric = [at for at in numbers if _is_numeric(table.columns[at], numbers[at])]
@@ -106,9 +108,12 @@ def read_scores(
 
 # --- architectures ----------------------------------------------------------------------------------------------------
 def _is_architecture(space: SearchSpace) -> Callable[[object], bool]:
-    """Return whether a value is an architecture in text; a number may be one, but is no sign of a column of them."""
+    """Return a function that says whether a value is an architecture in text.
 
-    def test(value: object) -> bool:
+    A number may be one, too, but is no sign of a column of them.
+    """
+
+    def is_architecture(value: object) -> bool:
         if not isinstance(value, str) or number(value) is not None or not 0 < len(value) <= LONGEST:
             return False
         try:
@@ -117,7 +122,7 @@ def _is_architecture(space: SearchSpace) -> Callable[[object], bool]:
             return False
         return True
 
-    return test
+    return is_architecture
 
 
 def _architecture_column(table: Table, space: SearchSpace) -> int:
@@ -219,7 +224,7 @@ def _score(table: Table, numbers: dict[int, list[float | None]]) -> int:
         names = quoted(*(table.names[at] for at in candidates))
         raise DataError(f"{table.source} has several numeric columns: {names}. {_ASK}")
     if numeric:
-        why = ", ".join(f"{quoted(table.names[at])} {reasons[at]}" for at in numeric[:NAMED])
+        why = ", ".join(f"{quoted(table.names[at])} {reasons[at]}".strip() for at in numeric[:NAMED])
         raise DataError(f"{table.source} has no column that is clearly a score: {why}. {_ASK}")
     if len(numbers) == 1 and any(n is not None for n in next(iter(numbers.values()))):
         return next(iter(numbers))  # one column, most of it no numbers: an error names them
@@ -237,7 +242,7 @@ def _is_numeric(values: list[Any], numbers: list[float | None]) -> bool:
 def _no_score(name: str, numbers: list[float | None]) -> str | None:
     """Return why a numeric column is no score unless the user says so, None when it may be one."""
     if _NO_NAME.fullmatch(name):
-        return "has no name"
+        return "is no name" if name else ""
     if normal(name) in NO_SCORES:
         return "is called so"
     if any(numbers == list(range(first, first + len(numbers))) for first in (0, 1)):
@@ -280,14 +285,14 @@ def _notes(
     taken = f"taken: {word} {quoted(*values)} of {len(table)} rows, {direction} is better"
     notes = [taken + (f"; left out: {quoted(*left_out)}" if left_out else "")]
     if normal(table.names[key]) != ARCHITECTURE[0]:
-        notes.append(f"architectures: column {quoted(table.names[key])}")
+        notes.append(f"architectures: the column {quoted(table.names[key])}")
     if any(isinstance(v, str) and "," in v for at in chosen for v in table.columns[at]):
         notes.append("commas in numbers were read as decimal commas")
     for name, column in values.items():
         if lower_is_better:
             continue
         if _LOSS.search(normal(name)):
-            notes.append(f"hint: column '{name}' looks like a loss; if lower is better, use --lower-is-better")
-        elif np.array_equal(np.sort(column), np.arange(1, len(column) + 1)):
-            notes.append(f"hint: column '{name}' holds places 1 to {len(column)}; if 1 is best, use --lower-is-better")
+            notes.append(f"hint: column '{name}' looks like a loss; if lower is better, {USE_LOWER}")
+        elif _PLACE.search(normal(name)) or np.array_equal(np.sort(column), np.arange(1, len(column) + 1)):
+            notes.append(f"hint: column '{name}' looks like places in a ranking; if 1 is the best, {USE_LOWER}")
     return notes

@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock
 
 from supertau.benchmarks.files import require_writable
-from supertau.benchmarks.judging.columns import ScoreTable, read_scores
+from supertau.benchmarks.judging.columns import USE_LOWER, ScoreTable, read_scores
 from supertau.benchmarks.judging.forms import Given
 from supertau.benchmarks.judging.judge import judged_by
 from supertau.benchmarks.record import Record, Role, Status, pool_digest
@@ -108,13 +108,13 @@ def keep_scores(
 def _described(read: ScoreTable, record: Record) -> dict[str, Any]:
     """Return what was taken from a table, with a hint where its scores rank the wrong way round."""
     described = read.as_dict()
-    if any("--lower-is-better" in note for note in read.notes):
+    if any(USE_LOWER in note for note in read.notes):
         return described
     for judgement in record.judgements:
         tau = judgement.find("all", record.primary, "kendall_tau")
         if tau is None or tau.value is None or tau.high is None or tau.high >= 0:
             continue
-        advice = "is lower really better?" if read.lower_is_better else "if lower is better, use --lower-is-better."
+        advice = "is lower really better?" if read.lower_is_better else f"if lower is better, {USE_LOWER}"
         described["notes"].append(
             f"hint: '{record.primary}' seems to rank the wrong way round, Kendall's tau against the ground truth "
             f"'{judgement.truth.dataset}' is {tau.value:.3f} [{tau.low:.3f}, {tau.high:.3f}]: {advice}"

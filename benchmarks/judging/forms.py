@@ -24,7 +24,7 @@ import pandas as pd
 
 from supertau.benchmarks.judging.delimited import lines_of, read_delimited
 from supertau.benchmarks.judging.tables import LONGEST, Table, listed, names_architectures, shown, unreadable
-from supertau.search_spaces.errors import DataError, reason, shortened
+from supertau.search_spaces.errors import NAMED, DataError, reason, shortened
 from supertau.search_spaces.files import NotText, decode, is_file
 
 Given: TypeAlias = Path | str | pd.DataFrame | pd.Series | Mapping[Any, float]
@@ -176,7 +176,7 @@ def _json(source: str, value: Any, is_architecture: Callable[[object], bool]) ->
         if all(isinstance(inner, dict) and inner for inner in values):
             if names_architectures(values[0]):  # {row: {column: value}}
                 return _records(source, values, range(1, len(values) + 1))
-            if is_architecture(next(iter(values[0]))):  # {column: {architecture: score}}
+            if any(map(is_architecture, list(values[0])[:NAMED])):  # {column: {architecture: score}}
                 return _by_column(source, {"architecture": {key: key for key in values[0]}, **value})
             rows = [{"architecture": key, **inner} for key, inner in value.items()]
             return _records(source, rows, range(1, len(rows) + 1))

@@ -111,7 +111,11 @@ def test_other_columns_of_a_file_are_no_seeds_of_one_method(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("sign", "lower", "hint"),
-    [(-1, False, "if lower is better, use --lower-is-better."), (1, True, "is lower really better?"), (1, False, None)],
+    [
+        (-1, False, "if lower is better, use --lower-is-better (in Python: lower_is_better=True)"),
+        (1, True, "is lower really better?"),
+        (1, False, None),
+    ],
 )
 def test_scores_that_rank_the_wrong_way_round_get_a_hint(
     tmp_path: Path, sign: int, lower: bool, hint: str | None

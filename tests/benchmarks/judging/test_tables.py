@@ -195,7 +195,7 @@ def test_the_score_is_taken_and_what_was_taken_is_said(
         (table(accuracy=["0.5", "N/A", "oops", "1", "2", "3"], params=SCORES), "numeric columns: 'accuracy', 'params'"),
         (table(rank=[2, 1, 3, 4, 5, 6]), r"no column that is clearly a score: 'rank' is called so. .*--column"),
         (table(accuracy=ORDER), r"'accuracy' counts the rows"),
-        (table(**{"": SCORES}), r"no column that is clearly a score: one without a name has no name"),
+        (table(**{"": SCORES}), r"no column that is clearly a score: one without a name\. Say"),
         (table(connected=[True] * 6), "no numeric score column beside 'architecture'"),
         (table(text=list("abcdef")), "no numeric score column beside 'architecture'"),
         (table(score=SCORES, Score=SCORES), "several numeric columns: 'score', 'Score'"),
@@ -231,8 +231,8 @@ def test_columns_that_are_named_are_taken() -> None:
         ("val_loss", SCORES, "looks like a loss"),
         ("NLL", SCORES, "looks like a loss"),
         ("top1 error", SCORES, "looks like a loss"),
-        ("rank", SCORES, "looks like a loss"),
-        ("place", [2, 1, 3, 4, 5, 6], "holds places 1 to 6"),
+        ("rank", SCORES, "looks like places"),
+        ("score", [2, 1, 3, 4, 5, 6], "looks like places in a ranking"),
         ("score", SCORES, None),
         ("allowance", SCORES, None),
     ],
@@ -251,7 +251,7 @@ def test_other_decisions_are_noted(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text(lines("arch;score", "{};{}").replace(".", ","))
     assert read_scores(path, SPACE).notes[1:] == (
-        "architectures: column 'arch'",
+        "architectures: the column 'arch'",
         "commas in numbers were read as decimal commas",
     )
 
@@ -315,6 +315,7 @@ PLAIN_ERRORS: dict[str, tuple[str | bytes, str]] = {
     "JSON: twice": (f'{{"{A}": 1, "{B}": 2, "{A}": 3}}', r"entry 3 of an object repeats entry 1: '\|"),
     "JSON: twice in records": (f'[{{"architecture": "{A}", "score": 1, "score": 2}}]', "entry 3 .* repeats entry 2"),
     "JSON: a record lacks its score": (json.dumps([{"arch": A, "score": 1}, {"arch": B}]), r"row 2 \(empty\)"),
+    "JSON: columns by architecture, one unknown": (json.dumps({"score": {"x": 1, B: 2}}), r"1 of 2 arch.*\s+row 1: "),
     "JSON: one record": (json.dumps({"architecture": A, "score": 1}), "has 1 rows"),
     "JSON: several scores": (json.dumps({A: [1, 2], B: [3, 4]}), r"row 1 \(\[1, 2\]\)"),
     "JSON: columns of unequal length": (json.dumps({"arch": [A, B], "score": [1]}), "'score' does not have the 2 rows"),

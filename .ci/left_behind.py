@@ -18,6 +18,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CACHES = [".git", ".venv", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".benchmarks", "__pycache__", "*.egg-info"]
+RUSTUP = [".rustup"]  # in a new home: pip asks which version of Rust there is
 PYTEST = ["pytest-of-*"]  # holds the temporary folders of the last three sessions
 IGNORED = os.environ.get("LEFT_BEHIND_IGNORE", "").split()
 SECONDS = 10  # for processes that are about to end to remove their files
@@ -50,7 +51,7 @@ def main() -> int:
         source, shared = files(REPOSITORY, CACHES), entries("/tmp", []) | entries("/dev/shm", [])
 
         def left() -> set[str]:
-            found = {path for path, _ in (files(REPOSITORY, CACHES) - source) | files(home, [])}
+            found = {path for path, _ in (files(REPOSITORY, CACHES) - source) | files(home, RUSTUP)}
             return (
                 found | entries(temporary, PYTEST) | (entries("/tmp", IGNORED) | entries("/dev/shm", IGNORED)) - shared
             )

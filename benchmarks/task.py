@@ -162,6 +162,8 @@ class Task:
         """Return the truth table of some architectures of the pool; parts: memberships that are judged apart."""
         return truth_table(self.space, self.truth, architectures, parts)
 
-    def judge(self, scores: pd.DataFrame, table: pd.DataFrame, *, left_out: str | None = None) -> Judgement:
-        """Return every metric of scores whose rows are those of a truth table."""
-        return judge(scores, table, self.truth_info, left_out=left_out, truth_path=self.truth_path)
+    def judge(
+        self, scores: pd.DataFrame, table: pd.DataFrame, *, left_out: str | None = None, threads: int = 1
+    ) -> Judgement:
+        """Return every metric of scores whose rows are those of a truth table; see `judge`."""
+        return judge(scores, table, self.truth_info, left_out=left_out, truth_path=self.truth_path, threads=threads)

@@ -135,16 +135,8 @@ class PiNAS(OneShot):
     # The probe's learning rate is chosen by scores, so training depends on how paths are scored, except for these.
     scoring_settings: ClassVar[tuple[str, ...]] = ("secondary", "partners", "neighbours")
     state: ClassVar[tuple[str, ...]] = (
-        *OneShot.state,
-        "projector",
-        "teacher",
-        "teacher_projector",
-        "queue",
-        "pointer",
-        "pairs",
-        "probe",
-        "last",
-    )
+        *OneShot.state, "projector", "teacher", "teacher_projector", "queue", "pointer", "pairs", "probe", "last",
+    )  # fmt: skip
     passes_per_image = STEP / 3
     config: PiNASConfig
     projector: nn.Sequential

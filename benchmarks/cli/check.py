@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from supertau.benchmarks.cli.options import Json, Quiet, application
 from supertau.benchmarks.cli.output import FAILED, print_json, say
-from supertau.benchmarks.conformance import CHECKS, Result, check_estimator
 from supertau.estimators.registry import ESTIMATORS
 from supertau.search_spaces.errors import SupertauError
+
+if TYPE_CHECKING:
+    from supertau.benchmarks.conformance import Result
 
 EXAMPLES = """Examples:
 
@@ -44,6 +46,9 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Run the conformance kit on estimators, seconds each."""
+    # torch takes seconds to import, which the help page and shell completion do not need.
+    from supertau.benchmarks.conformance import CHECKS, check_estimator
+
     if every == bool(names):
         raise SupertauError("name the estimators to check, or give --all: e.g. supertau check my_module:MyEstimator.")
     classes = {name: ESTIMATORS.resolve(name) for name in (ESTIMATORS if every else names or [])}
@@ -74,6 +79,9 @@ def _show(result: Result, name: str, quiet: bool) -> None:
 
 def _why(name: str) -> str:
     """Return what a check asks for, from its docstring."""
+    # As in `command`: only what has run needs it.
+    from supertau.benchmarks.conformance import CHECKS
+
     return " ".join((CHECKS[name].__doc__ or "").split())
 
 

@@ -24,7 +24,7 @@ def command(
     a: Annotated[str, typer.Argument(help="Estimator, title, group or run id.")],
     b: Annotated[str, typer.Argument(help="The other one.")],
     metric: Annotated[str, typer.Option(help="Metric key.")] = "kendall_tau",
-    view: Annotated[str, typer.Option(help="all, unique or connected.")] = "all",
+    view: Annotated[str, typer.Option(help="all, unique, connected or trained.")] = "all",
     truth: Annotated[str | None, typer.Option(help="Data set of the ground truth [default: the record's].")] = None,
     column_a: Annotated[str | None, typer.Option(help="Score column of A [default: its primary].")] = None,
     column_b: Annotated[str | None, typer.Option(help="Score column of B [default: its primary].")] = None,

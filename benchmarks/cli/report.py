@@ -28,7 +28,7 @@ def command(
     columns: Annotated[
         str | None, typer.Option(help="Score columns: 'all', or names with commas [default: each one's primary].")
     ] = None,
-    view: Annotated[str | None, typer.Option(help="all, unique or connected.")] = None,
+    view: Annotated[str | None, typer.Option(help="all, unique, connected or trained.")] = None,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures too.")] = True,
     as_json: Json = False,
     quiet: Quiet = False,

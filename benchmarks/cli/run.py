@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from supertau.benchmarks.cli.options import RESULTS, GroupedCommand, Json, Quiet, Results, application, takes
 from supertau.benchmarks.cli.output import ERROR, FAILED, INTERRUPTED, print_error, print_json, print_note
 from supertau.benchmarks.cli.progress import progress
-from supertau.benchmarks.execution.outcome import Outcome
 from supertau.benchmarks.options import ExecutionOptions, TaskOptions
 from supertau.benchmarks.record import Phase
-from supertau.benchmarks.runs.plan import identify
-from supertau.benchmarks.verbs.run import carry_out, plan
 from supertau.search_spaces.errors import SupertauError
+
+if TYPE_CHECKING:
+    from supertau.benchmarks.execution.outcome import Outcome
 
 EXAMPLES = """Examples:
 
@@ -57,6 +57,9 @@ def command(
     **options: Any,
 ) -> None:
     """Train and score estimators; resumable, a record per run."""
+    # torch takes seconds to import, which the help page and shell completion do not need.
+    from supertau.benchmarks.verbs.run import carry_out, plan
+
     task = {name: value for name, value in options.items() if name in TaskOptions.__annotations__}
     execution = {name: value for name, value in options.items() if name not in task}
     names = [*estimator, *(more or [])]
@@ -100,6 +103,9 @@ def finish(outcomes: Sequence[Outcome], *, as_json: bool, quiet: bool) -> None:
 
 
 def _run_id(outcome: Outcome) -> str:
+    # As in `command`: only what has run needs it.
+    from supertau.benchmarks.runs.plan import identify
+
     return outcome.run.record.run_id if outcome.run else identify(outcome.config).run_id
 
 

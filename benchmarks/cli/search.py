@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,9 @@ from supertau.benchmarks.cli.output import print_json, say
 from supertau.benchmarks.cli.progress import progress
 from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event
-from supertau.benchmarks.verbs.search import search
-from supertau.estimators.components.evolution import Evolution, EvolutionConfig
+
+if TYPE_CHECKING:
+    from supertau.estimators.components.evolution import Evolution
 
 EXAMPLES = """Examples:
 
@@ -28,11 +29,11 @@ app = application()
 @app.command("search", epilog=EXAMPLES)
 def command(
     run: Annotated[str, typer.Argument(help="Estimator, title, group or run id of a finished run.")],
-    population: Annotated[int, typer.Option(min=2)] = EvolutionConfig.population,
-    generations: Annotated[int, typer.Option(min=0)] = EvolutionConfig.generations,
+    population: Annotated[int, typer.Option(min=2)] = 50,
+    generations: Annotated[int, typer.Option(min=0)] = 20,
     mutation: Annotated[
         float, typer.Option(min=0, max=1, help="Probability of redrawing each decision; SPOS's code has 0.1.")
-    ] = EvolutionConfig.mutation_probability,
+    ] = 0.3,
     max_params: Annotated[int | None, typer.Option(help="Most parameters of the stand-alone network.")] = None,
     max_macs: Annotated[int | None, typer.Option(help="Most multiply-accumulates of it.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -45,6 +46,9 @@ def command(
 
     The estimator's score guides the search; the ground truth of the winner is looked up afterwards.
     """
+    # torch takes seconds to import, which the help page and shell completion do not need.
+    from supertau.benchmarks.verbs.search import search
+
     with progress(1, quiet=quiet, units={Phase.SCORE: "generation"}) as listener:
 
         def report(evolution: Evolution) -> None:

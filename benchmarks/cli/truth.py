@@ -14,10 +14,6 @@ from supertau.benchmarks.cli.output import FAILED, INTERRUPTED, print_json, prin
 from supertau.benchmarks.cli.progress import progress
 from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Interrupted
-from supertau.benchmarks.standalone.table import check_table, make_truth
-from supertau.benchmarks.standalone.training import RECIPES, get_recipe
-from supertau.search_spaces.spaces import get_space
-from supertau.search_spaces.table import packaged_file
 
 app = application(
     help="Make and check ground truth by stand-alone training.\n\nFor a space or an image set that has none.",
@@ -33,7 +29,7 @@ app = application(
 )
 def train_command(
     space: Annotated[str, typer.Option(help="Search space.")],
-    recipe: Annotated[str, typer.Option(help=f"How to train: {', '.join(RECIPES)}.")] = "micro",
+    recipe: Annotated[str, typer.Option(help="How to train.")] = "micro",
     pool: Annotated[str, typer.Option(help="random:COUNT, or as for `supertau run`.")] = "random:200",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings per architecture; two give a noise ceiling.")] = 2,
     images: Annotated[str | None, typer.Option(help="Image set [default: the recipe's].")] = None,
@@ -50,6 +46,10 @@ def train_command(
     quiet: Quiet = False,
 ) -> None:
     """Train each architecture stand-alone and write a table; resumable."""
+    # torch takes seconds to import, which the help page and shell completion do not need.
+    from supertau.benchmarks.standalone.table import make_truth
+    from supertau.benchmarks.standalone.training import get_recipe
+
     given = {"images": images, "image_size": image_size, "channels": channels, "cells": cells, "epochs": epochs}
     changed = {key: value for key, value in given.items() if value is not None}
     base = get_recipe(recipe, space)
@@ -87,6 +87,11 @@ def check_command(
 
     Exit status 1 when one differs by more than two seeds of the table do.
     """
+    # torch takes seconds to import, which the help page and shell completion do not need.
+    from supertau.benchmarks.standalone.table import check_table
+    from supertau.search_spaces.spaces import get_space
+    from supertau.search_spaces.table import packaged_file
+
     source = nullcontext(path) if path else packaged_file(get_space(space), "micro")
     with progress(1, quiet=quiet or as_json, units={Phase.TRAIN: "training"}) as listener, source as file:
         rows = check_table(file, get_space(space), count, listener)

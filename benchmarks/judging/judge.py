@@ -10,14 +10,12 @@ import numpy as np
 import pandas as pd
 
 from supertau.benchmarks.judging.views import PART, View, views
-from supertau.benchmarks.metrics import METRICS, evaluate, local_protocol, noise_ceiling
-from supertau.benchmarks.metrics.local import SIZE
-from supertau.benchmarks.metrics.point import PoolError
+from supertau.benchmarks.metrics import METRICS, MetricValue, PoolError, evaluate_many, limited_threads, noise_ceiling
 from supertau.benchmarks.record import Judgement, MetricRow, Record, TruthInfo, truth_key
 from supertau.benchmarks.results import Run
 from supertau.search_spaces.errors import DataError
 from supertau.search_spaces.space import Architecture, SearchSpace
-from supertau.search_spaces.truth import Floats, GroundTruth
+from supertau.search_spaces.truth import GroundTruth
 
 JUDGE_SEED = 0
 """Resamples and tie-breaks are the same for every run, so that estimators on one pool are compared on equal draws."""
@@ -63,65 +61,41 @@ def judge(
     *,
     left_out: str | None = None,
     truth_path: str | None = None,
-    resamples: int = 1000,
+    threads: int = 1,
 ) -> Judgement:
     """Return every metric of every score column on every view.
 
     scores: architecture, and score columns, (N, 1 + columns). truth: the truth table, rows as in scores. info: the
-    truth that judges. left_out: the training seed that must not. Raises DataError for tables that do not fit together.
+    truth that judges. left_out: the training seed that must not. threads: for matrix products. Raises DataError for
+    tables that do not fit together.
     """
     columns = [c for c in scores.columns if c != "architecture"]
     rows: list[MetricRow] = []
-    for view in views(scores, truth, info, left_out):
-        ceiling = _ceiling(view)
-        for column, values in zip(columns, view.scores, strict=True):
-            for value in evaluate(
-                values, view.truth, rng=np.random.default_rng(JUDGE_SEED), resamples=resamples, names=view.names
-            ):
-                rows.append(
-                    MetricRow(
-                        view.name,
-                        column,
-                        value.key,
-                        value.value,
-                        value.low,
-                        value.high,
-                        value.chance,
-                        ceiling.get(value.key),
-                        value.n,
-                        value.undefined,
-                    )
-                )
-            if view.name == "unique" and len(view.names) >= 2 * SIZE:
-                rows += _local(values, view, column, ceiling)
+    with limited_threads(threads):
+        for view in views(scores, truth, info, left_out):
+            ceiling = _ceiling(view)
+            judged = evaluate_many(
+                list(view.scores), view.truth, view=view.name, rng=np.random.default_rng(JUDGE_SEED), names=view.names
+            )
+            for column, values in zip(columns, judged, strict=True):
+                rows += [_row(view.name, column, value, ceiling.get(value.key)) for value in values]
     return Judgement(info, tuple(rows), left_out, truth_path)
 
 
+def _row(view: str, column: str, v: MetricValue, ceiling: float | None) -> MetricRow:
+    return MetricRow(view, column, v.key, v.value, v.low, v.high, v.chance, ceiling, v.n, v.undefined)
+
+
 def _ceiling(view: View) -> dict[str, float | None]:
-    """Noise ceiling of each metric and, on unique classes, of the local protocol (first trial against the others)."""
+    """Return the noise ceiling of each metric; nothing where the ground truth cannot tell.
+
+    That is so with one training seed, and in a pool in which hardly any architecture has all seeds.
+    """
     try:
-        values = noise_ceiling(view.trials, rng=np.random.default_rng(JUDGE_SEED)).values  # noqa: PD011
+        ceiling = noise_ceiling(view.trials, view=view.name, rng=np.random.default_rng(JUDGE_SEED))
     except PoolError:
-        return {}  # one trial per architecture, or a pool in which hardly any has all: there is no ceiling to know
-    complete = view.trials[~np.isnan(view.trials).any(axis=1)]
-    if view.name == "unique" and len(complete) >= 2 * SIZE:
-        found = local_protocol(complete[:, 0], complete[:, 1:].mean(axis=1), rng=np.random.default_rng(JUDGE_SEED))
-        for variant, result in found.items():
-            values[f"hits_at_10:{variant}"] = result.hits_at_10
-            values[f"local_tau_at_10:{variant}"] = result.local_tau_at_10
-    return values
-
-
-def _local(values: Floats, view: View, column: str, ceiling: dict[str, float | None]) -> list[MetricRow]:
-    rows = []
-    found = local_protocol(values, view.truth, rng=np.random.default_rng(JUDGE_SEED), names=view.names)
-    for variant, r in found.items():
-        for key, value, low, high, chance in (
-            (f"hits_at_10:{variant}", r.hits_at_10, r.hits_low, r.hits_high, r.chance_hits),
-            (f"local_tau_at_10:{variant}", r.local_tau_at_10, r.tau_low, r.tau_high, 0.0),
-        ):
-            rows.append(MetricRow(view.name, column, key, value, low, high, chance, ceiling.get(key), r.n, r.undefined))
-    return rows
+        return {}
+    return ceiling.values  # noqa: PD011
 
 
 def judged_by(run: Run, truth: GroundTruth, space: SearchSpace, truth_path: str | None = None) -> Run:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from supertau.benchmarks.metrics.point import METRICS, Metric, PoolError
-from supertau.benchmarks.metrics.point import metric as find_metric
+from supertau.benchmarks.metrics.entry import Estimate, Metric, Protocol
+from supertau.benchmarks.metrics.pool import Pool, PoolError
+from supertau.benchmarks.metrics.registry import applying
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Ceiling:
     """Noise ceiling of one ground truth.
 
     values: key -> mean over trials, None where no trial has a value; per_trial: key -> the S values in the order of
-    the trials; n_used and n_left_out: architectures with all S trials, and those with fewer.
+    the trials, for a metric with a protocol the first alone; n_used and n_left_out: architectures with all S trials,
+    and those with fewer.
     """
 
     values: dict[str, float | None]
@@ -32,15 +35,19 @@ class Ceiling:
 
 
 def noise_ceiling(
-    trials: npt.ArrayLike, metrics: Sequence[str | Metric] | None = None, *, rng: np.random.Generator
+    trials: npt.ArrayLike,
+    metrics: Sequence[str | Metric] | None = None,
+    *,
+    view: str | None = None,
+    rng: np.random.Generator,
 ) -> Ceiling:
     """Return each metric between one ground-truth trial and the mean of the remaining ones, averaged over the choice.
 
-    trials: shape (N, S), S >= 2, accuracy in percent, NaN where a trial does not exist. Architectures with fewer than
-    S trials are left out and counted, since a mean of fewer runs is noisier. No estimator can be expected above the
-    ceiling; it lies slightly below what a noise-free score would reach against the mean of all S, because both sides
-    of the comparison carry noise. Raises PoolError for shapes, for infinite values, and when fewer than two
-    architectures remain.
+    trials: shape (N, S), S >= 2, accuracy in percent, NaN where a trial does not exist. metrics, view: as in
+    `evaluate`. Architectures with fewer than S trials are left out and counted, since a mean of fewer runs is
+    noisier. No estimator can be expected above the ceiling; it lies slightly below what a noise-free score would reach
+    against the mean of all S, because both sides of the comparison carry noise. Metrics with a protocol take the first
+    trial alone. Raises PoolError for shapes, for infinite values, and when fewer than two architectures remain.
     """
     table = np.asarray(trials, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] < 2:
@@ -51,12 +58,19 @@ def noise_ceiling(
     used = table[complete]
     if len(used) < 2:
         raise PoolError(f"a noise ceiling needs 2 architectures with all {table.shape[1]} trials, got {len(used)}.")
-    entries = [find_metric(m) if isinstance(m, str) else m for m in (METRICS if metrics is None else metrics)]
+    pools = [Pool(used[:, s], np.delete(used, s, axis=1).mean(axis=1)) for s in range(used.shape[1])]
+    start = copy.deepcopy(rng)
+    protocols: dict[Protocol, Mapping[str, Estimate]] = {}
     per_trial: dict[str, tuple[float | None, ...]] = {}
     values: dict[str, float | None] = {}
-    for entry in entries:
-        found = [entry(used[:, s], np.delete(used, s, axis=1).mean(axis=1), rng) for s in range(used.shape[1])]
-        known = [value for value in found if value is not None]
-        per_trial[entry.key] = tuple(found)
+    for entry in applying(metrics, view, len(used)):
+        if entry.protocol is None:
+            per_trial[entry.key] = tuple(entry.value(pool, rng) for pool in pools)
+        else:
+            first = pools[0]
+            if entry.protocol not in protocols:
+                protocols[entry.protocol] = entry.protocol(first.score, first.truth, copy.deepcopy(start), 0)
+            per_trial[entry.key] = (protocols[entry.protocol][entry.key].value,)
+        known = [value for value in per_trial[entry.key] if value is not None]
         values[entry.key] = float(np.mean(known)) if known else None
     return Ceiling(values, per_trial, len(used), len(table) - len(used))

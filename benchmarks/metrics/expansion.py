@@ -15,32 +15,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from supertau.benchmarks.metrics.weighted import Floats, TauB, TieGroups, Weighted, correlation
+from supertau.benchmarks.metrics.correlation import correlation
+from supertau.benchmarks.metrics.counts import Weighted
+from supertau.benchmarks.metrics.groups import Floats, TieGroups
+from supertau.benchmarks.metrics.tau import TauB, balance
 
 LARGE = 2000
 MOST_TIED = 0.5
 LEAST_MOVED = 100
 
 
-def kendall(score: Floats, truth: Floats) -> Weighted:
-    """Return Kendall's tau-b of resamples of score and truth, shape (N,): expanded where that is close, else exact."""
-    exact = TauB(score, truth)
-    x, y = exact.groups
+def kendall(x: TieGroups, y: TieGroups) -> Weighted:
+    """Return Kendall's tau-b of resamples, given the tie groups of both rankings: expanded where close, else exact."""
     if not is_close(x, y):
-        return exact
-    balance = exact.balance()
-    untied_x, untied_y = (len(score) - g.size[g.group] for g in (x, y))
-    above, below_x, below_y = (float(v.sum()) for v in (balance, untied_x, untied_y))
-    return _expanded(above, below_x, below_y, 2 * balance, 2 * untied_x, 2 * untied_y)
+        return TauB(x, y)
+    pairs = balance(x, y)
+    untied_x, untied_y = (len(g) - g.size[g.group] for g in (x, y))
+    above, below_x, below_y = (float(v.sum()) for v in (pairs, untied_x, untied_y))
+    return _expanded(above, below_x, below_y, 2 * pairs, 2 * untied_x, 2 * untied_y)
 
 
-def spearman(score: Floats, truth: Floats) -> Weighted:
-    """Return Spearman's rho of resamples of score and truth, shape (N,): expanded where that is close, else exact."""
-    x, y = TieGroups(score), TieGroups(truth)
+def spearman(x: TieGroups, y: TieGroups) -> Weighted:
+    """Return Spearman's rho of resamples, given the tie groups of both rankings: expanded where close, else exact."""
     if not is_close(x, y):
-        return lambda counts: correlation(x.ranks(counts), y.ranks(counts), counts)
-    n = len(score)
-    rank_x, rank_y = (_pool_ranks(g) - (n + 1) / 2 for g in (x, y))
+        return lambda counts: correlation(counts.ranks(x), counts.ranks(y), counts.table)
+    n = len(x)
+    rank_x, rank_y = (g.ranks - (n + 1) / 2 for g in (x, y))
     # Average ranks have mean (n + 1) / 2, and spread (n^3 - sum of cubed tie groups) / 12.
     spread_x, spread_y = ((n**3 - (g.size.astype(np.float64) ** 3).sum()) / 12 for g in (x, y))
     slope_x, slope_y = (-(g.size[g.group] ** 2) / 4 for g in (x, y))
@@ -50,12 +50,11 @@ def spearman(score: Floats, truth: Floats) -> Weighted:
 
 
 def is_close(x: TieGroups, y: TieGroups) -> bool:
-    """Return whether the expansion may stand in for resampling score and truth exactly."""
-    n = len(x.group)
+    """Return whether the expansion may stand in for resampling two rankings exactly."""
+    n = len(x)
     if n <= LARGE or max(x.size.max(), y.size.max()) > MOST_TIED * n:
         return False
-    rank_x, rank_y = _pool_ranks(x), _pool_ranks(y)
-    return min(np.abs(rank_x - rank_y).mean(), np.abs(rank_x + rank_y - n - 1).mean()) >= LEAST_MOVED
+    return min(np.abs(x.ranks - y.ranks).mean(), np.abs(x.ranks + y.ranks - n - 1).mean()) >= LEAST_MOVED
 
 
 def _expanded(above: float, x: float, y: float, slope: Floats, slope_x: Floats, slope_y: Floats) -> Weighted:
@@ -63,11 +62,7 @@ def _expanded(above: float, x: float, y: float, slope: Floats, slope_x: Floats, 
     norm = np.sqrt(x) * np.sqrt(y)
     slopes = (slope - above / 2 * (slope_x / x + slope_y / y)) / norm
     slopes -= slopes.mean()
-    return lambda counts: np.clip(above / norm + slopes @ counts, -1, 1)
-
-
-def _pool_ranks(groups: TieGroups) -> Floats:
-    return (groups.start + (groups.size + 1) / 2)[groups.group]
+    return lambda counts: np.clip(above / norm + slopes @ counts.table, -1, 1)
 
 
 def _later(groups: TieGroups, values: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Local protocol: are ten good architectures found and ordered in a pool of a hundred?
+"""Local protocol: are ten good architectures identified and ordered in a pool of a hundred?
 
 After figure 5 of Supernet Shifting; ours where the caption is silent. Noise: tau over ten items has a standard
 deviation of 0.248 without any association, and the true top ten of NAS-Bench-201 span about 0.15 points.
@@ -13,17 +13,27 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from supertau.benchmarks.metrics.interval import LEVEL
-from supertau.benchmarks.metrics.point import PoolError, check_pool
+from supertau.benchmarks.metrics.correlation import divided
+from supertau.benchmarks.metrics.counts import Counts
+from supertau.benchmarks.metrics.entry import Estimate, Metric
+from supertau.benchmarks.metrics.groups import Floats, Integers, TieGroups
+from supertau.benchmarks.metrics.percentiles import limits
+from supertau.benchmarks.metrics.pool import PoolError, check_pool
+from supertau.benchmarks.metrics.tau import TauB
 from supertau.benchmarks.metrics.top import top_share
-from supertau.benchmarks.metrics.weighted import Floats, Integers, TauB
 
 Variant = Literal["best10", "spread10"]
-VARIANTS: tuple[Variant, ...] = ("best10", "spread10")
+VARIANTS: dict[Variant, str] = {
+    "best10": "the ten truly best of the space",
+    "spread10": "one from each tenth of the true top 5 %",
+}
 GOOD = 10
 SIZE = 100
 POOLS = 50
 TOP = 0.05
+LEAST = 2 * SIZE
+"""The smallest space it says anything about: of fewer, ten tenths of the top 5 % do not hold an architecture each."""
+LEFT_OUT = "undefined: the ten good scores, or truths, are equal in every pool"
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,15 @@ def draw_pools(truth: npt.ArrayLike, variant: Variant, rng: np.random.Generator,
     check_pool(y, y)
     n, top = len(y), int(TOP * len(y) + 1e-9)
     if n < SIZE or (variant == "spread10" and top < GOOD):
-        raise PoolError(f"variant {variant} needs at least {SIZE if variant == 'best10' else 200} classes, got {n}.")
+        raise PoolError(f"variant {variant} needs at least {SIZE if variant == 'best10' else LEAST} classes, got {n}.")
     order = np.lexsort((rng.random(n), -y))
-    bins = np.array_split(order[:top], GOOD) if variant == "spread10" else np.split(order[:GOOD], GOOD)
+    tenths = np.array_split(order[:top], GOOD) if variant == "spread10" else np.split(order[:GOOD], GOOD)
     drawn = np.empty((pools, SIZE), dtype=np.int64)
     for pool in drawn:
-        pool[:GOOD] = [rng.choice(b) for b in bins]
-        pool[GOOD:] = rng.choice(np.setdiff1d(order, pool[:GOOD]), SIZE - GOOD, replace=False)
+        pool[:GOOD] = [tenth[rng.integers(len(tenth))] for tenth in tenths]
+        others = np.ones(n, dtype=bool)
+        others[pool[:GOOD]] = False
+        pool[GOOD:] = np.flatnonzero(others)[rng.choice(n - GOOD, SIZE - GOOD, replace=False)]
     return drawn
 
 
@@ -87,8 +99,9 @@ def local_protocol(
 
     pools >= 50. The pools depend on truth and rng alone, so that estimators given equal generators meet the same ones.
     Equal scores at the boundary of the predicted top 10 count by exact expectation. Intervals (95 %, percentile
-    bootstrap): over pools, and for best10, whose ten architectures are the same in all pools, over the ten as well;
-    neither holds the noise of the ground truth. Raises PoolError and NonFiniteError as `check_pool`, with `names`.
+    bootstrap; none with resamples 0): over pools, and for best10, whose ten architectures are the same in all pools,
+    over the ten as well; neither holds the noise of the ground truth. Raises PoolError and NonFiniteError as
+    `check_pool`, with `names`.
     """
     x, y = check_pool(score, truth, names)
     if pools < POOLS:
@@ -108,48 +121,105 @@ def _judge(
     if (x == x[0]).all():
         reason = "undefined: constant score"
         return LocalResult(variant, None, None, None, chance, None, None, None, pools, pools, len(x), reason)
-    found = np.array([top_share(x[pool], GOOD)[:GOOD] for pool in drawn])
-    once = np.ones((GOOD, 1))
-    tau = np.array([TauB(x[pool], y[pool])(once)[0] for pool in drawn[:, :GOOD]])
+    hits = top_share(x[drawn], GOOD)[:, :GOOD]
+    tau = _tau_of_each(x[drawn[:, :GOOD]], y[drawn[:, :GOOD]])
     left_out = int(np.isnan(tau).sum())
-    picks = rng.integers(pools, size=(resamples, pools))
-    if variant == "best10":
-        weights = rng.multinomial(GOOD, np.full(GOOD, 1 / GOOD), size=resamples).astype(np.float64)
-        hits = np.einsum("rg,rg->r", weights, found[picks].mean(axis=1))
-        good = drawn[0, :GOOD]
-        taus = TauB(x[good], y[good])(weights.T)
-    else:
-        hits = found.sum(axis=1)[picks].mean(axis=1)
-        known = tau[~np.isnan(tau)]
-        taus = known[rng.integers(len(known), size=(resamples, len(known)))].mean(axis=1) if len(known) else tau[:0]
-    hits_low, hits_high = np.quantile(hits, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    taus = taus[~np.isnan(taus)]
-    low, high = np.quantile(taus, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if left_out < pools else (None, None)
+    hits_low = hits_high = tau_low = tau_high = None
+    if resamples:
+        resampled_hits, resampled_tau = _resampled(x, y, drawn, variant, rng, resamples, hits, tau)
+        hits_low, hits_high = limits(resampled_hits)
+        if left_out < pools:
+            tau_low, tau_high = limits(resampled_tau[~np.isnan(resampled_tau)])
     return LocalResult(
         variant,
-        float(found.sum(axis=1).mean()),
-        float(hits_low),
-        float(hits_high),
+        float(hits.sum(axis=1).mean()),
+        hits_low,
+        hits_high,
         chance,
         float(np.nanmean(tau)) if left_out < pools else None,
-        None if low is None else float(low),
-        None if high is None else float(high),
+        tau_low,
+        tau_high,
         pools,
         left_out,
         len(x),
     )
 
 
-def merge_classes(values: npt.ArrayLike, classes: npt.ArrayLike) -> tuple[Floats, npt.NDArray[Any]]:
-    """Return the mean value of each isomorphism class, shape (..., C), and the C class labels, sorted.
+def _tau_of_each(x: Floats, y: Floats) -> Floats:
+    """Return tau-b of each of P pools, shape (P,), from their scores and truths, shape (P, 10); NaN where constant."""
+    sign_x, sign_y = (np.sign(v[:, :, None] - v[:, None, :]) for v in (x, y))
+    pairs, untied_x, untied_y = ((a * b).sum(axis=(1, 2)) for a, b in (
+        (sign_x, sign_y), (sign_x, sign_x), (sign_y, sign_y)
+    ))  # fmt: skip
+    return divided(pairs, np.sqrt(untied_x * untied_y))
 
-    values: shape (..., N), finite; classes: N labels, equal for architectures of equal function. Raises PoolError.
-    """
-    v, labels = np.asarray(values, dtype=np.float64), np.asarray(classes)
-    if labels.ndim != 1 or v.ndim < 1 or v.shape[-1] != len(labels):
-        raise PoolError(f"values of shape {v.shape} need one class label per last axis, got shape {labels.shape}.")
-    if not np.isfinite(v).all():
-        raise PoolError("values to merge must be finite; a class mean over NaN would hide a missing score.")
-    unique, row, size = np.unique(labels, return_inverse=True, return_counts=True)
-    rows = [np.bincount(row, weights=values_row, minlength=len(unique)) for values_row in v.reshape(-1, len(labels))]
-    return np.array(rows).reshape(*v.shape[:-1], len(unique)) / size, unique
+
+def _resampled(
+    x: Floats,
+    y: Floats,
+    drawn: Integers,
+    variant: Variant,
+    rng: np.random.Generator,
+    resamples: int,
+    hits: Floats,
+    tau: Floats,
+) -> tuple[Floats, Floats]:
+    """Return hits and tau of bootstrap resamples of the pools, and for best10 of the ten good architectures as well."""
+    picks = rng.integers(len(drawn), size=(resamples, len(drawn)))
+    if variant == "best10":
+        weights = rng.multinomial(GOOD, np.full(GOOD, 1 / GOOD), size=resamples).astype(np.float64)
+        good = drawn[0, :GOOD]
+        taus = TauB(TieGroups(x[good]), TieGroups(y[good]))(Counts(weights.T))
+        return np.einsum("rg,rg->r", weights, hits[picks].mean(axis=1)), taus
+    known = tau[~np.isnan(tau)]
+    taus = known[rng.integers(len(known), size=(resamples, len(known)))].mean(axis=1) if len(known) else tau[:0]
+    return hits.sum(axis=1)[picks].mean(axis=1), taus
+
+
+def _estimates(score: Floats, truth: Floats, rng: np.random.Generator, resamples: int) -> dict[str, Estimate]:
+    found = {}
+    for variant, r in local_protocol(score, truth, rng=rng, resamples=resamples).items():
+        reason = r.undefined or (LEFT_OUT if r.local_tau_at_10 is None else None)
+        found[f"hits_at_10:{variant}"] = Estimate(r.hits_at_10, r.hits_low, r.hits_high, r.undefined)
+        found[f"local_tau_at_10:{variant}"] = Estimate(r.local_tau_at_10, r.tau_low, r.tau_high, reason)
+    return found
+
+
+def _entries(variant: Variant, good: str) -> tuple[Metric, Metric]:
+    source = "after figure 5 of Supernet Shifting (arXiv 2403.11380); ours where the caption is silent"
+    where = f"in a pool of {SIZE} with {good}, mean over {POOLS} pools"
+    shown = variant == "best10"
+    hits = Metric(
+        key=f"hits_at_10:{variant}",
+        label=f"hits@10, {variant}",
+        short=f"hits@10 ({variant})",
+        direction="up",
+        bounds=(0.0, float(GOOD)),
+        chance=lambda n: GOOD * GOOD / SIZE,
+        description=f"number of the ten good architectures in the predicted top ten {where}",
+        source=source,
+        digits=2,
+        shown=shown,
+        views=("unique",),
+        least=LEAST,
+        protocol=_estimates,
+    )
+    tau = Metric(
+        key=f"local_tau_at_10:{variant}",
+        label=f"local tau@10, {variant}",
+        short=f"local τ@10 ({variant})",
+        direction="up",
+        bounds=(-1.0, 1.0),
+        chance=lambda n: 0.0,
+        description=f"Kendall's tau-b among the ten good architectures {where}",
+        source=source,
+        shown=shown,
+        views=("unique",),
+        least=LEAST,
+        protocol=_estimates,
+    )
+    return hits, tau
+
+
+ENTRIES: tuple[Metric, ...] = tuple(entry for variant, good in VARIANTS.items() for entry in _entries(variant, good))
+"""The local protocol's metrics. Architectures must differ in function, so only the view of unique ones has them."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from supertau.benchmarks.metrics.point import check_pool
-from supertau.benchmarks.metrics.weighted import Floats, Integers, TieGroups
+from supertau.benchmarks.metrics.groups import Floats, Integers, TieGroups
+from supertau.benchmarks.metrics.pool import check_pool
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,15 +27,15 @@ def groups(members: Iterable[Judged]) -> list[Group]:
 
 def labels(rows: Sequence[Group]) -> list[str]:
     """Return a label per row: the title, and what sets rows of one title apart."""
-    found = [row[0].record.title for row in rows]
-    for title in [t for t, count in Counter(found).items() if count > 1]:
-        same = [place for place, text in enumerate(found) if text == title]
+    names = [row[0].record.title for row in rows]
+    for title in [t for t, count in Counter(names).items() if count > 1]:
+        same = [place for place, text in enumerate(names) if text == title]
         records = [rows[place][0].record for place in same]
         texts = differences([r.config.as_dict() if r.config else {} for r in records])
         for place, record, text in zip(same, records, texts, strict=True):
             clear = text and texts.count(text) == 1
-            found[place] = f"{title} ({text if clear else record.group[:8]})"
-    return found
+            names[place] = f"{title} ({text if clear else record.group[:8]})"
+    return names
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -31,11 +31,11 @@ def escape(text: str) -> str:
 
 
 def _foreign(letter: str) -> str:
-    found = re.fullmatch(r"GREEK (CAPITAL|SMALL) LETTER ([A-Z]+)", unicodedata.name(letter, ""))
-    if found is None or found[2] not in GREEK:
+    greek = re.fullmatch(r"GREEK (CAPITAL|SMALL) LETTER ([A-Z]+)", unicodedata.name(letter, ""))
+    if greek is None or greek[2] not in GREEK:
         return f"[U+{ord(letter):04X}]"
-    name = GREEK[found[2]]
-    return rf"$\{name if found[1] == 'SMALL' else name.capitalize()}$"
+    name = GREEK[greek[2]]
+    return rf"$\{name if greek[1] == 'SMALL' else name.capitalize()}$"
 
 
 def latex(tables: Sequence[Table]) -> str:

@@ -10,7 +10,7 @@ from supertau.benchmarks.report.table import Table
 
 INTERVALS = {
     "runs": "'runs': over training seeds (Student t, from three runs on)",
-    "pool": f"'pool': over architectures, the training run held fixed ({SCHEME}; of several runs, the mean of theirs)",
+    "pool": f"'pool': over architectures, the training run kept fixed ({SCHEME}; of several runs, the mean of theirs)",
 }
 MICRO = (
     "micro",

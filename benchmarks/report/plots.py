@@ -1,4 +1,4 @@
-"""Which figures a table gets, and the data they need, all of it taken from stored scores."""
+"""Which figures a table gets, and the data they need, all from stored scores."""
 
 from __future__ import annotations
 

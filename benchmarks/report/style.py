@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from supertau.benchmarks.files import write_atomically
+from supertau.benchmarks.report.font import families
 from supertau.benchmarks.report.looks import BLUE, VERMILION
 
 SINGLE = 3.3
@@ -29,8 +30,6 @@ QUIET = "#767676"
 GRID = "#e4e4e4"
 
 RC: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
     "mathtext.fontset": "dejavusans",
     "font.size": 7.5,
     "axes.titlesize": 8.0,
@@ -119,8 +118,8 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context():
             mpl.rcdefaults()
-            for name, value in RC.items():
-                mpl.rcParams[name] = value
+            mpl.rcParams.update(RC)
+            mpl.rcParams["font.family"] = families()
             return draw(*args, **kwargs)
 
     return inside

@@ -9,13 +9,14 @@ from html import escape
 import pandas as pd
 
 from supertau.benchmarks.judging.views import view_kind
-from supertau.benchmarks.metrics import METRICS
+from supertau.benchmarks.metrics import SHOWN
 from supertau.benchmarks.record import CostInfo, Role
 from supertau.benchmarks.report.cells import Cell
 from supertau.benchmarks.report.judged import Judged
 from supertau.benchmarks.report.tasks import Task
 
-TAU = "kendall_tau"
+TAU = SHOWN[0].key
+"""The metric that tables are sorted by."""
 COSTS = tuple(f.name for f in fields(CostInfo) if f.name not in ("curve_images", "curve_seconds", "other"))
 """What the estimator itself cost; the curve along training is a look at it."""
 
@@ -138,10 +139,9 @@ class Table:
         """
         present = {pair for row in self.rows if row.run_ids for pair in row.cells}
         chosen = []
-        for entry in METRICS.values():
-            if entry.shown:
-                pairs = [(view, entry.key) for view in (self.view, *(entry.views or ()))]
-                chosen += [pair for pair in pairs if pair in present][:1]
+        for entry in SHOWN[1:]:
+            pairs = [(view, entry.key) for view in (self.view, *(entry.views or ()))]
+            chosen += [pair for pair in pairs if pair in present][:1]
         return chosen
 
     def runs_of(self, row: Row) -> list[Judged]:

@@ -186,9 +186,9 @@ def _unjudged(record: Record, dataset: str | None) -> Task:
 
 def titles(tasks: Sequence[Task]) -> list[str]:
     """Return a heading per task; where several would be the same, with what tells them apart."""
-    found = [task.title for task in tasks]
-    for title in [t for t, count in Counter(found).items() if count > 1]:
-        same = [place for place, text in enumerate(found) if text == title]
+    headings = [task.title for task in tasks]
+    for title in [t for t, count in Counter(headings).items() if count > 1]:
+        same = [place for place, text in enumerate(headings) if text == title]
         details = [tasks[place].details() for place in same]
         texts = [title] * len(same)
         for column in zip(*details, strict=True):
@@ -198,8 +198,8 @@ def titles(tasks: Sequence[Task]) -> list[str]:
                 pairs = zip(texts, column, strict=True)
                 texts = [f"{text}, {name} {'unknown' if value is None else value}" for text, (name, value) in pairs]
         for place, text in zip(same, texts, strict=True):
-            found[place] = text
-    return found
+            headings[place] = text
+    return headings
 
 
 def reason_of(record: Record) -> str:

@@ -224,7 +224,7 @@ class _Runner:
         if curve is not None:
             write_table(folder / CURVE, curve)
         self._report(Phase.JUDGE, f"metrics of {len(columns)} score columns")
-        judgement = task.judge(scores, table, left_out=left_out)
+        judgement = task.judge(scores, table, left_out=left_out, threads=torch.get_num_threads())
         costs = {**estimator.cost(), **score_cost, **monitor.cost()}
         diagnostics = plain(estimator.diagnostics())
         assert isinstance(diagnostics, dict)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from supertau.benchmarks.execution.local import workers_for
+from supertau.benchmarks.execution.process import library_first
 from supertau.benchmarks.files import require_writable, write_atomically
 from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, stop_on_signal
@@ -121,6 +122,7 @@ def _train(
     done = total - len(jobs)
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     with (
+        library_first(),
         stop_on_signal() as stop,
         ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as processes,
     ):

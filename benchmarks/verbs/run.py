@@ -103,7 +103,7 @@ def run(
         >>> list(run.scores.columns)
         ['architecture', 'score']
         >>> round(run.metrics.query("view == 'all' and key == 'kendall_tau'")["value"].item(), 2)
-        0.68
+        0.61
     """
     several = seeds is not None or not isinstance(estimators, str | Estimator | type)
     chosen = [estimators] if isinstance(estimators, str | Estimator | type) else list(estimators)

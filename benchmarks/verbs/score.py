@@ -54,7 +54,7 @@ def score(
         >>> mine = {space.format(cell): cell.count(3) for cell in first}
         >>> run = supertau.score(mine, name="number of 3x3 convolutions", results=folder)
         >>> run.metrics.query("view == 'all' and key == 'kendall_tau'")[["value", "ceiling"]].round(2).values.tolist()
-        [[0.46, 0.92]]
+        [[0.49, 0.93]]
     """
     return keep_scores(
         scores, results=Path(results), name=name, space=space, truth=truth, truth_path=truth_path, columns=columns,

@@ -329,7 +329,7 @@ class DiesInTraining(Toy):
         raise ZeroDivisionError("no such thing")
 
 
-def test_a_class_that_cannot_fit_is_told_once_and_where():
+def test_a_class_that_cannot_fit_is_reported_once_and_where():
     results = {r.name: r for r in check_estimator(DiesInTraining)}
     failed = [r for r in results.values() if not r.passed]
     assert [r.name for r in failed] == ["scores_are_well_formed"]

@@ -343,9 +343,9 @@ def test_released_output_layer_is_outside_the_optimiser_between_events(problem):
     estimator.train(Budget(50 * 32), Listener(after))
     assert outside == [[]] * 10 + [OUTPUT] * 10 + [[]] * 10 + [OUTPUT] * 20
     assert moved == [[True, True]] * 10 + [[False, True]] * 10 + [[True, True]] * 10 + [[False, True]] * 20
-    told = estimator.diagnostics()
-    assert told["outside_optimisers"] == OUTPUT
-    assert len(told["defects"]) == 2
+    figures = estimator.diagnostics()
+    assert figures["outside_optimisers"] == OUTPUT
+    assert len(figures["defects"]) == 2
 
 
 def test_repaired_optimisers_hold_every_parameter_after_every_event(problem):
@@ -431,9 +431,9 @@ def test_plateau_is_that_of_torch():
         assert ours.rate < 0.05
 
 
-def test_plateau_hears_the_mean_loss_of_each_epoch_after_blocks_and_restart(problem):
+def test_plateau_gets_the_mean_loss_of_each_epoch_after_blocks_and_restart(problem):
     """Epochs of ten steps; the schedule built at step 20 hears first of the epoch that just ended."""
-    estimator, losses, heard = started(problem, mode="reference"), [], []
+    estimator, losses, reported = started(problem, mode="reference"), [], []
     objective = estimator.loop.objective
 
     def noting(images, labels):
@@ -445,17 +445,17 @@ def test_plateau_hears_the_mean_loss_of_each_epoch_after_blocks_and_restart(prob
     step = Plateau.step
 
     def hearing(plateau, loss):
-        heard.append((len(losses), loss, plateau.best == math.inf, estimator.supernet.level))
+        reported.append((len(losses), loss, plateau.best == math.inf, estimator.supernet.level))
         step(plateau, loss)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Plateau, "step", hearing)
         estimator.train(Budget(50 * 32), Monitor())
-    assert [at for at, *_ in heard] == [10, 20, 30, 40]
-    for at, loss, _, _ in heard:
+    assert [at for at, *_ in reported] == [10, 20, 30, 40]
+    for at, loss, _, _ in reported:
         assert loss == pytest.approx(np.mean(losses[at - 10 : at]), rel=1e-5)
-    assert [new for *_, new, _ in heard] == [True, True, False, False]
-    assert [level for *_, level in heard] == [2, 3, 4, 4]
+    assert [new for *_, new, _ in reported] == [True, True, False, False]
+    assert [level for *_, level in reported] == [2, 3, 4, 4]
 
 
 def test_plateau_lowers_the_rate_and_the_restart_lifts_it(problem):
@@ -467,7 +467,7 @@ def test_plateau_lowers_the_rate_and_the_restart_lifts_it(problem):
     estimator.sampler = lambda: (NONE,) * 6  # the loss is a constant, up to the classifier's bias
     estimator.train(Budget(50 * 32), listener)
     rates = [listener.rates[10 * epoch] / 1e-6 for epoch in range(5)]
-    assert rates == pytest.approx([1, 1, 1, 0.5, 0.25])  # 2nd epoch: first loss heard; 3rd: restart
+    assert rates == pytest.approx([1, 1, 1, 0.5, 0.25])  # 2nd epoch: first loss; 3rd: restart
 
 
 # --- what a step draws, and costs -----------------------------------------------------------------------------------
@@ -606,27 +606,27 @@ def test_a_run_goes_on_from_any_step_and_repeats_no_event(problem, settings, ste
 
 def test_usage_and_entropy_are_those_of_the_assignment(problem):
     estimator = fitted(problem, gate="random")
-    told = json.loads(json.dumps(estimator.diagnostics(), allow_nan=False))
-    assert (told["active_blocks"], told["activated_at"], told["restarted_at"]) == (4, [0, 4, 8, 12], 8)
+    figures = json.loads(json.dumps(estimator.diagnostics(), allow_nan=False))
+    assert (figures["active_blocks"], figures["activated_at"], figures["restarted_at"]) == (4, [0, 4, 8, 12], 8)
     drawn = dict(zip(estimator.watch.probes, estimator.supernet.gate.blocks(estimator.watch.probes, 4), strict=True))
     for edge in range(6):
         picks = [blocks[edge] for cell, blocks in drawn.items() if cell[edge] != NONE]
         shares = np.bincount(picks, minlength=4) / len(picks)
-        np.testing.assert_allclose(told["usage"][edge], shares, atol=0.01)  # a probe may be drawn twice
-        entropy = stats.entropy(told["usage"][edge])
-        assert told["entropy"][edge] == pytest.approx(entropy)
+        np.testing.assert_allclose(figures["usage"][edge], shares, atol=0.01)  # a probe may be drawn twice
+        entropy = stats.entropy(figures["usage"][edge])
+        assert figures["entropy"][edge] == pytest.approx(entropy)
         assert 1.2 < entropy < math.log(4)
 
 
-def test_a_gate_that_always_lends_one_block_is_told(problem):
+def test_a_gate_that_always_lends_one_block_is_reported(problem):
     """Sixty steps are six epochs; the fifth in a row ends with step 50."""
     estimator = started(problem, fixed_blocks=2, srt=False)
     with torch.no_grad():
         estimator.supernet.gate.output.bias[1] = 100.0
     estimator.train(Budget(61 * 32), Monitor())
-    told = estimator.diagnostics()
-    assert told["collapsed_at"] == 50
-    assert told["warnings"][0] == "in training one block came to serve nearly all edges"
+    figures = estimator.diagnostics()
+    assert figures["collapsed_at"] == 50
+    assert figures["warnings"][0] == "in training one block came to serve nearly all edges"
     assert fitted(problem, 51 * 32, fixed_blocks=1).diagnostics()["warnings"] == []
     balanced = fitted(problem, 31 * 32, fixed_blocks=2, srt=False, gate="random").diagnostics()
     assert (balanced["collapsed_at"], balanced["warnings"]) == (None, [])

@@ -21,7 +21,7 @@ class Shallow(NDSResNeXtA):
 
 @pytest.mark.parametrize("space", [get_space("nasbench301"), Shallow()], ids=lambda space: space.name)
 @pytest.mark.parametrize("name", METHODS)
-def test_a_run_taken_up_in_the_middle_ends_with_the_same_scores(name, space):
+def test_a_run_resumed_in_the_middle_ends_with_the_same_scores(name, space):
     case = Case(ESTIMATORS.resolve(name), space)
     budget, held = Budget(160), {}
 

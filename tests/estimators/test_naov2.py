@@ -410,7 +410,7 @@ def test_scaled_targets_leave_disconnected_architectures_out(problem, monkeypatc
     np.testing.assert_allclose(ranked * 6, [1, 4, 3, 2, 5, 6, 0])
 
 
-def told(problem, **overrides):
+def after_first_stage(problem, **overrides):
     """Return an estimator after a first stage in which the first of the pool was best, the second next, and so on."""
     estimator = smoke(**overrides)
     estimator.start(problem)
@@ -427,25 +427,25 @@ def test_seeds_and_kept_ones_are_the_best_of_all_evaluated(problem, monkeypatch)
         return answer, 7
 
     monkeypatch.setattr(epd, "generate", generate)
-    estimator = told(problem)
+    estimator = after_first_stage(problem)
     assert not keys(answer) & keys(estimator.pool)
     assert estimator._next_pool() == [*answer, *estimator.evaluated[:3]]
     assert asked == [
         (estimator.evaluated[:4], {"seen": keys(estimator.evaluated) | keys(answer), "wanted": 5, "largest_step": 5})
     ]
     assert estimator.evaluations[-1]["eta"] == 7
-    assert told(problem, keep_top=0)._next_pool() == answer
+    assert after_first_stage(problem, keep_top=0)._next_pool() == answer
     # NAO-V1 keeps what is best of the present pool, not of all evaluated, and as many as there were.
-    parent = told(problem, renewal="worst")
+    parent = after_first_stage(problem, renewal="worst")
     parent.pool = parent.pool[4:]
     assert parent._next_pool() == [*answer, *parent.evaluated[4:11]]
 
 
 @pytest.mark.parametrize("found", [0, 2])
-def test_a_shortfall_is_filled_with_random_unseen_ones_and_told(problem, monkeypatch, found):
+def test_a_shortfall_is_filled_with_random_unseen_ones_and_reported(problem, monkeypatch, found):
     answer = [(CONV3, CONV3, CONV3, NONE, CONV1, option) for option in range(5)]
     monkeypatch.setattr(epd, "generate", lambda *_, **__: (answer[:found], 5))
-    estimator = told(problem)
+    estimator = after_first_stage(problem)
     pool = estimator._next_pool()
     assert len(keys(pool)) == 8
     assert pool[:found] == answer[:found]
@@ -459,7 +459,7 @@ def test_a_shortfall_is_filled_with_random_unseen_ones_and_told(problem, monkeyp
 
 
 def test_equally_accurate_ones_are_taken_in_the_order_of_their_evaluation(problem):
-    estimator = told(problem)
+    estimator = after_first_stage(problem)
     estimator.accuracies = np.repeat([10.0, 50.0], 8)
     assert estimator._next_pool()[5:] == estimator.evaluated[8:11]
 
@@ -541,10 +541,10 @@ def test_asked_before_fit():
     ],
 )
 def test_the_budget_is_split_evenly_over_the_stages(problem, passes, mode, stages):
-    heard = []
-    estimator = fitted(problem, passes, Listener(lambda _e, *rest: heard.append(rest[:2])), mode=mode)
+    reported = []
+    estimator = fitted(problem, passes, Listener(lambda _e, *rest: reported.append(rest[:2])), mode=mode)
     steps = sum(stages)
-    assert heard == [(step, steps) for step in range(1, steps + 1)]
+    assert reported == [(step, steps) for step in range(1, steps + 1)]
     assert [s["steps"] for s in estimator.diagnostics()["stages"]] == stages
     assert estimator.cost()["train_images"] == 32 * steps <= passes
     assert estimator.cost()["supernet_parameters"] == sum(p.numel() for p in estimator.supernet.parameters())
@@ -621,10 +621,10 @@ def test_a_run_goes_on_from_any_step_also_across_stages(problem, overrides):
     expected, final = whole.score(CELLS), loaded(stored(whole.state_dict()))
     assert len(saved) == 9
     for step in (2, 3) if overrides else (0, 1, 2, 3, 4, 8):
-        estimator, heard = smoke(**LIGHT, **overrides), []
+        estimator, reported = smoke(**LIGHT, **overrides), []
         estimator.restore(problem, loaded(saved[step]))
-        estimator.train(Budget(256), Listener(lambda _e, step, *_, heard=heard: heard.append(step)))
-        assert heard == list(range(step + 1, 9))
+        estimator.train(Budget(256), Listener(lambda _e, step, *_, reported=reported: reported.append(step)))
+        assert reported == list(range(step + 1, 9))
         again = loaded(stored(estimator.state_dict()))
         again["scorer"] = final["scorer"]  # to which the scores expected above have added
         assert same(again, final), f"after an interruption at step {step}"
@@ -658,13 +658,13 @@ def test_a_kill_between_two_stages_is_repeated_from_the_last_step(problem, monke
 
 def test_a_finished_run_does_nothing_when_run_again(problem):
     estimator = fitted(problem, 256, **LIGHT)
-    before, heard = stored(estimator.state_dict()), []
+    before, reported = stored(estimator.state_dict()), []
     restored = smoke(**LIGHT)
     restored.restore(problem, loaded(before))
     for held in (estimator, restored):
-        held.train(Budget(256), Listener(lambda *_: heard.append(1)))
+        held.train(Budget(256), Listener(lambda *_: reported.append(1)))
         assert same(loaded(stored(held.state_dict())), loaded(before))
-    assert heard == []
+    assert reported == []
 
 
 # --- settings -------------------------------------------------------------------------------------------------------
@@ -694,7 +694,7 @@ def test_bad_settings_are_named(overrides, message):
         smoke(**overrides)
 
 
-def test_what_does_not_fit_the_problem_is_told_at_the_start(problem):
+def test_what_does_not_fit_the_problem_is_an_error_at_the_start(problem):
     with pytest.raises(SupertauError, match=r"gave 6466 of 7000 new architectures wanted"):
         smoke(initial_pool=7000).start(dataclasses.replace(problem, space=Cycling()))
     with pytest.raises(SupertauError, match="scoring images: 161 asked for, 160 available"):

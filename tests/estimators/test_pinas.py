@@ -434,11 +434,11 @@ def test_probe_is_softmax_regression_on_plain_features_of_one_uniform_path_per_s
         return features[-1]
 
     estimator.supernet.features = features_of
-    heard = []
+    reported = []
     monitor = Monitor()
-    monitor.after_step = lambda _e, _step, _total, loss, rate: heard.append((float(loss), rate))
+    monitor.after_step = lambda _e, _step, _total, loss, rate: reported.append((float(loss), rate))
     estimator.probe.loop.run(estimator, total, monitor)
-    assert [rate for _, rate in heard] == pytest.approx([1] * 6 + [0.1] * 2 + [0.01] * 2)
+    assert [rate for _, rate in reported] == pytest.approx([1] * 6 + [0.1] * 2 + [0.01] * 2)
     expected_paths = numpy_stream(0, "probe")
     assert paths == [SPACE.sample(expected_paths) for _ in range(total)]  # disconnected ones included
     assert max(f.norm(dim=1).std() for f in features) > 0.1  # not of unit length
@@ -516,9 +516,9 @@ def test_a_diverged_candidate_loses_and_does_not_touch_the_others(problem):
     beside = fitted(problem, 1280, probe_learning_rates=(1e38, 0.1))
     assert not beside.probe.heads[0].weight.isfinite().all()
     assert stored(beside.probe.heads[1].state_dict()) == stored(alone.probe.heads[0].state_dict())
-    told = beside.diagnostics()
-    assert told["probe_accuracies"]["1e+38"] is None
-    assert told["probe_learning_rate"] == 0.1
+    figures = beside.diagnostics()
+    assert figures["probe_accuracies"]["1e+38"] is None
+    assert figures["probe_learning_rate"] == 0.1
     for name, values in alone.score(CELLS).items():
         np.testing.assert_array_equal(beside.score(CELLS)[name], values)
 
@@ -569,11 +569,11 @@ def test_a_contrastive_step_costs_eight_thirds_per_image_and_one_of_the_probe_a_
     assert costs == [round(64 * n / 3) for n in range(1, 12)] + [round((704 + 16 * n) / 3) for n in range(1, 5)]
     assert costs[-1] == 256
     assert totals == {15}
-    told = estimator.diagnostics()
-    assert told["passes"] == {"contrastive": 235, "probe": 21}
-    assert told["updates_per_architecture"] == 2 * 11 / 15_625
-    assert 0 < told["queue_norm"] <= 1
-    assert -1 <= told["positive_similarity"] <= 1
+    figures = estimator.diagnostics()
+    assert figures["passes"] == {"contrastive": 235, "probe": 21}
+    assert figures["updates_per_architecture"] == 2 * 11 / 15_625
+    assert 0 < figures["queue_norm"] <= 1
+    assert -1 <= figures["positive_similarity"] <= 1
 
 
 def test_choosing_counts_as_scoring(problem):
@@ -584,7 +584,7 @@ def test_choosing_counts_as_scoring(problem):
     assert estimator.cost()["score_images"] == choice + 4 * (64 + 64 + 64)
 
 
-def test_too_small_a_budget_for_the_probe_is_told(problem):
+def test_too_small_a_budget_for_the_probe_is_an_error(problem):
     with pytest.raises(SupertauError, match="a budget of 256 passes leaves no step for the linear probe"):
         fitted(problem, probe_batch=320)
 
@@ -600,10 +600,10 @@ def test_a_run_goes_on_from_any_step_of_either_phase(problem):
     assert saved[15] == end  # the choice is made before anyone hears of the last step
     expected = whole.score(CELLS)
     for step in (1, 6, 11, 12, 14, 15):
-        estimator, heard = smoke(), []
+        estimator, reported = smoke(), []
         estimator.restore(problem, loaded(saved[step]))
-        estimator.train(Budget(BUDGET), Listener(lambda _e, step, *_, heard=heard: heard.append(step)))
-        assert heard == list(range(step + 1, 16))
+        estimator.train(Budget(BUDGET), Listener(lambda _e, step, *_, reported=reported: reported.append(step)))
+        assert reported == list(range(step + 1, 16))
         ended = loaded(end)
         for held, again in zip(leaves(ended), leaves(estimator.state_dict()), strict=True):
             assert torch.equal(held, again) if isinstance(held, torch.Tensor) else held == again
@@ -699,10 +699,10 @@ def test_secondary_scores_leave_no_trace_need_no_company_and_bear_disconnected_c
     estimator = fitted(problem, **both)
     before = estimator.state_dict()
     before = stored({k: v for k, v in before.items() if k != "scorer"})
-    whole, told = estimator.score(CELLS), estimator.diagnostics()
+    whole, figures = estimator.score(CELLS), estimator.diagnostics()
     after = estimator.state_dict()
     assert stored({k: v for k, v in after.items() if k != "scorer"}) == before
-    assert estimator.diagnostics() == told
+    assert estimator.diagnostics() == figures
     for row, cell in enumerate(CELLS):
         for name, values in estimator.score([cell]).items():
             assert values[0] == whole[name][row]

@@ -99,10 +99,10 @@ def test_code_judges_a_candidate_by_the_weights_just_adapted_to_it(problem):
     estimator, _, judged, _ = watched(problem)
     held = [w for _, _, w in judged]
     assert not any(same(one, two) for one, two in itertools.pairwise(held))
-    told = [score for g in estimator.evolution.generations for score in g.scores]
+    scores = [score for g in estimator.evolution.generations for score in g.scores]
     other = small()
     other.start(problem)
-    for (_, cells, at), expected in zip(judged, told, strict=True):
+    for (_, cells, at), expected in zip(judged, scores, strict=True):
         other.supernet.load_state_dict({**other.supernet.state_dict(), **at})
         assert PathScorer(other.supernet, problem, other.scoring()).score(cells)["accuracy@batch"] == [expected]
 

@@ -162,9 +162,9 @@ def test_augmentation_can_be_switched_off(problem):
     ("passes", "batch", "steps"), [(640, 32, 20), (100, 32, 3), (31, 32, 0), (96, 32, 3), (7, 1, 7)]
 )
 def test_steps_are_as_many_batches_as_fit_into_the_budget(problem, passes, batch, steps):
-    heard = []
-    estimator = fitted(problem, passes, Listener(lambda _e, step, *_: heard.append(step)), batch_size=batch)
-    assert heard == list(range(1, steps + 1))
+    reported = []
+    estimator = fitted(problem, passes, Listener(lambda _e, step, *_: reported.append(step)), batch_size=batch)
+    assert reported == list(range(1, steps + 1))
     assert estimator.cost()["train_images"] == steps * batch <= passes
     assert estimator.diagnostics() == {"steps": steps, "updates_per_architecture": steps / 15_625}
 

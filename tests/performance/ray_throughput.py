@@ -8,6 +8,7 @@ this machine's processor: what is to be seen is that the cluster keeps its nodes
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -37,7 +38,8 @@ def seconds(cluster: Cluster, runs: int) -> float:
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "temp_dir": folder}
+        os.environ["RAY_TMPDIR"] = folder
+        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         took = []
         for nodes in (1, 2):

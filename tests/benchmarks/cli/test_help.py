@@ -14,8 +14,10 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from supertau.benchmarks.cli import search
 from supertau.benchmarks.cli.app import COMMANDS, app
 from supertau.benchmarks.options import ExecutionOptions, TaskOptions
+from supertau.benchmarks.verbs.search import search as verb
 
 SLOW = ("torch", "matplotlib", "numpy", "pandas", "scipy", "rich")
 CALLS = [
@@ -59,6 +61,11 @@ def test_the_application_itself_imports_nothing_slow(argument: str, tmp_path: Pa
 
 def test_without_arguments_it_shows_its_help() -> None:
     assert "Commands:" in CliRunner().invoke(app, []).output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_does_not_import_torch(name: str, tmp_path: Path) -> None:
+    assert "torch" not in imported(tmp_path, name, "--help")
 
 
 def test_presets_are_listed_without_torch(tmp_path: Path) -> None:
@@ -110,6 +117,13 @@ def test_help_of_run_shows_every_option_with_its_help_in_its_group() -> None:
             assert about.text in text[place:end], name
             if about.least is not None:
                 assert f"[x>={about.least}]" in text[place:end], name
+
+
+def test_defaults_of_search_are_those_of_the_interface() -> None:
+    ours, theirs = (inspect.signature(function).parameters for function in (search.command, verb))
+    shared = ours.keys() & theirs.keys() - {"run", "results"}
+    assert shared == {"population", "generations", "mutation", "max_params", "max_macs", "seed", "device"}
+    assert {name: ours[name].default for name in shared} == {name: theirs[name].default for name in shared}
 
 
 def test_version(tmp_path: Path) -> None:

@@ -75,18 +75,15 @@ def shadowing(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.mark.xfail(strict=True, reason="the process of a run looks for modules in the working folder first")
 def test_runs_import_the_standard_library(shadowing: Path, tmp_path: Path) -> None:
     run("params", "mine:Mine", cwd=shadowing, results=tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="the process of a run looks for modules in the working folder first")
 @pytest.mark.skipif(not importlib.util.find_spec("lightning_fabric"), reason="needs the extra 'ddp'")
 def test_a_run_on_two_devices_imports_the_standard_library(shadowing: Path, tmp_path: Path) -> None:
     run("spos", cwd=shadowing, results=tmp_path, devices=2)
 
 
-@pytest.mark.xfail(strict=True, reason="the processes of stand-alone training look in the working folder first")
 def test_stand_alone_training_imports_the_standard_library(shadowing: Path, tmp_path: Path) -> None:
     size = ("--space", "nasbench201", "--pool", "random:2", "--seeds", "1", "--epochs", "1", "--workers", "1")
     table = tmp_path / "table.parquet"

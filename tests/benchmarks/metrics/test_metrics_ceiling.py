@@ -10,7 +10,8 @@ import pytest
 
 from supertau.benchmarks.metrics.ceiling import noise_ceiling
 from supertau.benchmarks.metrics.overlap import overlap_curve
-from supertau.benchmarks.metrics.point import METRICS, PoolError
+from supertau.benchmarks.metrics.pool import PoolError
+from supertau.benchmarks.metrics.registry import METRICS
 
 
 def test_ceiling_compares_each_trial_with_the_mean_of_the_others() -> None:

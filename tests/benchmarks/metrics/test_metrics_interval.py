@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from supertau.benchmarks.metrics.interval import NOT_DISTINGUISHABLE, evaluate, paired_difference, runs_summary
-from supertau.benchmarks.metrics.point import METRICS, NonFiniteError, PoolError, metric, p_at_top_k
+from supertau.benchmarks.metrics.counts import Counts
+from supertau.benchmarks.metrics.entry import Metric
+from supertau.benchmarks.metrics.evaluation import evaluate, evaluate_many
+from supertau.benchmarks.metrics.interval import NOT_DISTINGUISHABLE, paired_difference, runs_summary
+from supertau.benchmarks.metrics.point import p_at_top_k
+from supertau.benchmarks.metrics.pool import NonFiniteError, Pool, PoolError
+from supertau.benchmarks.metrics.registry import METRICS, metric
+from supertau.search_spaces.errors import SupertauError
 
 
 def _pool(g: np.random.Generator, n: int, rho: float) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +79,7 @@ def test_weighted_form_equals_the_metric_on_copied_architectures(key: str, tied:
     entry = METRICS[key]
     counts = g.multinomial(400, np.full(400, 1 / 400), size=5).T.astype(float)
     assert entry.weighted is not None
-    for found, column in zip(entry.weighted(x, y, g)(counts), counts.T.astype(int), strict=True):
+    for found, column in zip(entry.weighted(Pool(x, y), g)(Counts(counts)), counts.T.astype(int), strict=True):
         assert found == pytest.approx(entry(np.repeat(x, column), np.repeat(y, column), g), abs=1e-9)
 
 
@@ -82,7 +88,7 @@ def test_evaluate_is_reproducible_and_a_metric_does_not_depend_on_the_others() -
     x = np.round(x * 3)
     first = evaluate(x, y, rng=np.random.default_rng(7), resamples=200)
     assert first == evaluate(x, y, rng=np.random.default_rng(7), resamples=200)
-    assert [v.key for v in first] == list(METRICS)
+    assert [v.key for v in first] == [key for key, entry in METRICS.items() if entry.views is None]
     for entry in first:
         assert evaluate(x, y, metrics=[entry.key], rng=np.random.default_rng(7), resamples=200) == [entry]
         assert entry.low is not None
@@ -93,6 +99,43 @@ def test_evaluate_is_reproducible_and_a_metric_does_not_depend_on_the_others() -
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     evaluate(x, y, rng=np.random.default_rng(7), resamples=50)
     assert (state == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+def test_several_scores_are_judged_as_each_alone() -> None:
+    g = np.random.default_rng(0)
+    x, y = _pool(g, 250, 0.6)
+    scores = [x, np.round(x), np.ones(250), -y]
+    together = evaluate_many(scores, y, view="unique", rng=np.random.default_rng(7), resamples=60)
+    alone = [evaluate(s, y, view="unique", rng=np.random.default_rng(7), resamples=60) for s in scores]
+    assert together == alone
+    assert evaluate_many([], y, rng=g) == []
+    with pytest.raises(NonFiniteError, match="score is NaN"):
+        evaluate_many([x, np.full(250, np.nan)], y, rng=g)
+
+
+def _entry(**given: object) -> Metric:
+    common = {
+        "key": "share", "label": "share", "short": "share", "direction": "up", "bounds": (0.0, 1.0),
+        "chance": lambda n: 0.5, "description": "", "source": "",
+    }  # fmt: skip
+    return Metric(**{**common, **given})  # type: ignore[arg-type]
+
+
+def test_a_metric_given_as_a_plain_function_is_called_per_resample() -> None:
+    entry = _entry(function=lambda score, truth, rng: float((score > truth).mean()))
+    x, y = _pool(np.random.default_rng(0), 60, 0.5)
+    found = evaluate(x, y, metrics=[entry], rng=np.random.default_rng(1), resamples=300)[0]
+    share = float((x > y).mean())
+    assert found.value == entry(x, y, np.random.default_rng(0)) == share
+    margin = 1.96 * np.sqrt(share * (1 - share) / 60)
+    assert (found.low, found.high) == (pytest.approx(share - margin, abs=0.04), pytest.approx(share + margin, abs=0.04))
+
+
+def test_an_entry_needs_one_way_to_be_computed() -> None:
+    with pytest.raises(SupertauError, match="'share' needs a function"):
+        _entry()
+    with pytest.raises(SupertauError, match="'share' has a protocol"):
+        _entry(protocol=lambda *_: {}, function=lambda *_: 0.0)
 
 
 def test_interval_narrows_with_the_pool_and_stays_in_range() -> None:
@@ -198,6 +241,8 @@ def test_paired_difference_errors() -> None:
     undefined = paired_difference(np.ones((1, 5)), truth[None], truth, "kendall_tau", g)
     assert undefined.difference is None
     assert not undefined.distinguishable
+    with pytest.raises(SupertauError, match="'hits_at_10:best10' cannot be compared in pairs"):
+        paired_difference(np.arange(300.0), np.arange(300.0), np.arange(300.0), "hits_at_10:best10", g)
 
 
 def test_a_whole_search_space_takes_seconds() -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from supertau.benchmarks.metrics.local import draw_pools, local_protocol, merge_classes
-from supertau.benchmarks.metrics.point import NonFiniteError, PoolError
+from supertau.benchmarks.metrics.ceiling import noise_ceiling
+from supertau.benchmarks.metrics.classes import merge_classes
+from supertau.benchmarks.metrics.evaluation import evaluate
+from supertau.benchmarks.metrics.local import LEFT_OUT, draw_pools, local_protocol
+from supertau.benchmarks.metrics.pool import NonFiniteError, PoolError
+from supertau.benchmarks.metrics.registry import METRICS
 
 
 def _truth(n: int = 1000) -> np.ndarray:
@@ -82,6 +86,58 @@ def test_local_errors() -> None:
         local_protocol(truth[:150], truth[:150], rng=np.random.default_rng(0))
     with pytest.raises(NonFiniteError, match="cell"):
         local_protocol([*truth[:-1], np.nan], truth, rng=np.random.default_rng(0), names=["cell"] * 1000)
+
+
+KEYS = ["hits_at_10:best10", "local_tau_at_10:best10", "hits_at_10:spread10", "local_tau_at_10:spread10"]
+
+
+def test_the_protocol_is_four_metrics_of_one_view() -> None:
+    truth, g = _truth(), np.random.default_rng(1)
+    score = truth + g.normal(0, 5, size=1000)
+    found = {v.key: v for v in evaluate(score, truth, view="unique", rng=np.random.default_rng(3), resamples=200)}
+    assert [key for key in found if ":" in key] == KEYS
+    for variant, r in local_protocol(score, truth, rng=np.random.default_rng(3), resamples=200).items():
+        hits, tau = found[f"hits_at_10:{variant}"], found[f"local_tau_at_10:{variant}"]
+        assert (hits.value, hits.low, hits.high, hits.chance) == (r.hits_at_10, r.hits_low, r.hits_high, r.chance_hits)
+        assert (tau.value, tau.low, tau.high, tau.chance) == (r.local_tau_at_10, r.tau_low, r.tau_high, 0)
+        assert METRICS[hits.key](score, truth, np.random.default_rng(3)) == hits.value
+    for view in ("all", "connected"):
+        assert not {v.key for v in evaluate(score, truth, view=view, rng=g, resamples=5)}.intersection(KEYS)
+        assert evaluate(score, truth, metrics=KEYS, view=view, rng=g) == []
+    assert [v.key for v in evaluate(score, truth, metrics=KEYS[1:2], rng=g, resamples=5)] == KEYS[1:2]
+
+
+def test_small_pools_have_no_local_protocol() -> None:
+    truth, g = _truth(199), np.random.default_rng(0)
+    assert not {v.key for v in evaluate(truth, truth, view="unique", rng=g, resamples=5)}.intersection(KEYS)
+    assert METRICS[KEYS[0]].blocked(truth, truth) == "undefined: the pool has fewer than 200 architectures"
+    assert METRICS[KEYS[0]](truth, truth, g) is None
+    found = evaluate(_truth(200), _truth(200), view="unique", metrics=KEYS, rng=g, resamples=5)
+    assert [v.key for v in found] == KEYS
+
+
+def test_undefined_values_say_why() -> None:
+    truth, g = _truth(), np.random.default_rng(0)
+    equal = {v.key: v for v in evaluate(truth >= 90, truth, metrics=KEYS, rng=g, resamples=20)}
+    assert equal["local_tau_at_10:spread10"].undefined == LEFT_OUT
+    assert equal["hits_at_10:spread10"].undefined is None
+    for found in evaluate(np.ones(1000), truth, metrics=KEYS, view="unique", rng=g):
+        assert (found.value, found.undefined) == (None, "undefined: constant score")
+
+
+def test_ceiling_is_the_first_trial_against_the_others() -> None:
+    g = np.random.default_rng(0)
+    trials = _truth(400)[:, None] + g.normal(0, 1, size=(400, 3))
+    trials[0, 1] = np.nan
+    found = noise_ceiling(trials, view="unique", rng=np.random.default_rng(5))
+    used = trials[1:]
+    expected = local_protocol(used[:, 0], used[:, 1:].mean(axis=1), rng=np.random.default_rng(5))
+    for variant, r in expected.items():
+        assert found.values[f"hits_at_10:{variant}"] == r.hits_at_10
+        assert found.per_trial[f"local_tau_at_10:{variant}"] == (r.local_tau_at_10,)
+    without = noise_ceiling(trials, view="all", rng=np.random.default_rng(5))
+    assert without.values == {key: value for key, value in found.values.items() if key not in KEYS}
+    assert not set(noise_ceiling(trials[:150], view="unique", rng=g).values).intersection(KEYS)
 
 
 def test_merge_classes_averages() -> None:

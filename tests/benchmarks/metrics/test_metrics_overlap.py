@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from supertau.benchmarks.metrics.counts import Counts
 from supertau.benchmarks.metrics.overlap import overlap_curve
-from supertau.benchmarks.metrics.point import PoolError, p_at_top_k
+from supertau.benchmarks.metrics.point import p_at_top_k
+from supertau.benchmarks.metrics.pool import Pool, PoolError
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 40), levels=st.sampled_from([2, 5, 1000]))
@@ -17,7 +19,7 @@ def test_curve_equals_the_point_metric_at_every_k(seed: int, n: int, levels: int
     g = np.random.default_rng(seed)
     x, y = g.integers(levels, size=(2, n)).astype(float)
     curve = overlap_curve(x, y)
-    expected = [p_at_top_k(k).function(x, y, g) for k in range(1, n + 1)]
+    expected = [p_at_top_k(k).weighted(Pool(x, y), g)(Counts.once(n))[0] for k in range(1, n + 1)]
     np.testing.assert_allclose(curve.precision, expected, atol=1e-12)
     np.testing.assert_array_equal(curve.k, np.arange(1, n + 1))
     np.testing.assert_allclose(curve.chance, curve.k / n)

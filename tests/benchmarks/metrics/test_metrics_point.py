@@ -10,24 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from supertau.benchmarks.metrics.counts import Counts
+from supertau.benchmarks.metrics.groups import TieGroups
 from supertau.benchmarks.metrics.point import (
-    METRICS,
-    NonFiniteError,
-    PoolError,
     best_rank_at_k,
-    metric,
     p_at_bottom_k,
     p_at_top_k,
     regret_at_k,
     tau_of_predicted_top_k,
     tau_of_true_top_k,
-    top_size,
     worst_rank_at_k,
 )
-from supertau.benchmarks.metrics.weighted import TauB
+from supertau.benchmarks.metrics.pool import NonFiniteError, PoolError
+from supertau.benchmarks.metrics.registry import METRICS, metric
+from supertau.benchmarks.metrics.tau import TauB, balance
+from supertau.benchmarks.metrics.top import top_size
 from supertau.search_spaces.errors import SupertauError, UnknownName
 
-RANK_KEYS = [key for key in METRICS if key not in ("pearson", "sparse_tau") and not key.startswith("regret")]
+POINTS = {key: entry for key, entry in METRICS.items() if entry.protocol is None}
+RANK_KEYS = [key for key in POINTS if key not in ("pearson", "sparse_tau") and not key.startswith("regret")]
 
 
 def rng() -> np.random.Generator:
@@ -74,12 +75,29 @@ def test_weighted_tau_equals_scipy_on_repeated_architectures(
 ) -> None:
     x, y = pool
     counts = np.random.default_rng(seed).integers(0, 4, size=(len(x), 3)).astype(float)
-    for found, column in zip(TauB(x, y, width)(counts), counts.T.astype(int), strict=True):
+    for found, column in zip(
+        TauB(TieGroups(x), TieGroups(y), width)(Counts(counts)), counts.T.astype(int), strict=True
+    ):
         a, b = np.repeat(x, column), np.repeat(y, column)
         if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
             assert np.isnan(found)
         else:
             assert found == pytest.approx(stats.kendalltau(a, b)[0], abs=1e-12)
+
+
+@given(pool=pools(), shift=st.integers(0, 3))
+@settings(max_examples=150, deadline=None)
+def test_balance_counts_each_items_pairs(pool: tuple[np.ndarray, np.ndarray], shift: int) -> None:
+    x, y = (np.tile(v, 3) + shift * np.arange(3 * len(v)) for v in pool)  # also beyond one block, tied or not
+    signs = np.sign(x[:, None] - x) * np.sign(y[:, None] - y)
+    np.testing.assert_array_equal(balance(TieGroups(x), TieGroups(y)), signs.sum(axis=1))
+
+
+@pytest.mark.parametrize("n", [2, 63, 64, 65, 1000])
+def test_balance_without_ties(n: int) -> None:
+    x, y = (np.random.default_rng(seed).permutation(n).astype(float) for seed in (0, 1))
+    signs = np.sign(x[:, None] - x) * np.sign(y[:, None] - y)
+    np.testing.assert_array_equal(balance(TieGroups(x), TieGroups(y)), signs.sum(axis=1))
 
 
 def test_kendall_is_tau_b_not_tau_a() -> None:
@@ -121,12 +139,12 @@ def test_rank_metrics_ignore_monotone_transforms(pool: tuple[np.ndarray, np.ndar
 def test_order_of_the_pool_does_not_matter_and_bounds_hold(pool: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     x, y = pool
     order = np.random.default_rng(seed).permutation(len(x))
-    for key, entry in METRICS.items():
+    for key, entry in POINTS.items():
         value = entry(x, y, rng())
         if value is None:
             continue
-        low = -1 if "tau" in key or key in ("spearman", "pearson") else 0
-        assert low <= value <= (np.ptp(y) if key.startswith("regret") else 1)
+        low, high = entry.bounds
+        assert low <= value <= min(high, np.ptp(y) if key.startswith("regret") else 1)
         if not key.startswith("tau_of"):  # those average random tie-breaks
             assert entry(x[order], y[order], rng()) == pytest.approx(value, abs=1e-9)
 
@@ -148,7 +166,7 @@ def test_top_k_values_by_hand() -> None:
 
 def test_perfect_ranking_reaches_every_optimum() -> None:
     truth = np.arange(200.0)
-    found = {key: entry(truth, truth, rng()) for key, entry in METRICS.items()}
+    found = {key: entry(truth, truth, rng()) for key, entry in POINTS.items()}
     assert found["best_rank_at_10"] == 1 / 200
     assert found["worst_rank_at_10"] == 10 / 200
     assert found["regret_at_10"] == 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from supertau.benchmarks.metrics.point import METRICS, metric
+from supertau.benchmarks.metrics import counts as counts_module
+from supertau.benchmarks.metrics.counts import Counts
+from supertau.benchmarks.metrics.groups import Floats, TieGroups
+from supertau.benchmarks.metrics.pool import Pool
+from supertau.benchmarks.metrics.registry import METRICS, metric
 from supertau.benchmarks.metrics.top import best_of_top, top_share
-from supertau.benchmarks.metrics.weighted import Floats, TieGroups
 
 N = 3000
 FAMILIES = ("p_at_top", "p_at_bottom", "best_rank_at", "worst_rank_at", "regret_at")
@@ -47,13 +50,13 @@ def test_top_k_of_resamples_equals_the_metric_on_copies(family: str, k: str, kin
     (x, y), counts = _pool(kind), _counts(kind)
     entry, g = metric(f"{family}_{k}"), np.random.default_rng(0)
     assert entry.weighted is not None
-    together = entry.weighted(x, y, g)(counts)
+    together = entry.weighted(Pool(x, y), g)(Counts(counts))
     for found, column in zip(together, counts.T, strict=True):
         copies = column.astype(int)
         expected = entry(np.repeat(x, copies), np.repeat(y, copies), g)
         assert expected is not None
         assert found == pytest.approx(expected, abs=1e-9)
-        assert found == pytest.approx(entry.weighted(x, y, g)(column[:, None])[0], abs=1e-12)
+        assert found == pytest.approx(entry.weighted(Pool(x, y), g)(Counts(column[:, None]))[0], abs=1e-12)
 
 
 @pytest.mark.parametrize("family", TAUS)
@@ -62,7 +65,7 @@ def test_tau_of_top_of_resamples_equals_the_metric_on_copies(family: str, k: str
     (x, y), counts = _pool("plain"), _counts("plain")
     entry, g = metric(f"{family}_{k}"), np.random.default_rng(0)
     assert entry.weighted is not None
-    for found, column in zip(entry.weighted(x, y, g)(counts), counts.T.astype(int), strict=True):
+    for found, column in zip(entry.weighted(Pool(x, y), g)(Counts(counts)), counts.T.astype(int), strict=True):
         expected = entry(np.repeat(x, column), np.repeat(y, column), g)
         assert (np.isnan(found) and expected is None) or found == pytest.approx(expected, abs=1e-9)
 
@@ -72,7 +75,7 @@ def test_tau_of_top_breaks_ties_at_random_per_block() -> None:
     entry = metric("tau_of_predicted_top_10")
     assert entry.weighted is not None
     g = np.random.default_rng(3)
-    drawn = [entry.weighted(x, y, g)(np.ones((N, 1)))[0] for _ in range(600)]
+    drawn = [entry.weighted(Pool(x, y), g)(Counts.once(N))[0] for _ in range(600)]
     averaged = [entry(x, y, g) for _ in range(20)]
     assert np.nanmean(drawn) == pytest.approx(np.mean(averaged), abs=0.05)
 
@@ -87,8 +90,18 @@ def test_constant_resamples_have_no_rank_and_no_regret(key: str) -> None:
     counts[:, 3] = 1
     weighted = METRICS[key].weighted
     assert weighted is not None
-    assert np.isnan(weighted(x, y, np.random.default_rng(0))(counts)).tolist() == [True, True, False, False]
-    assert np.isnan(weighted(y, x, np.random.default_rng(0))(counts)).tolist() == [True, True, False, False]
+    assert np.isnan(weighted(Pool(x, y), np.random.default_rng(0))(Counts(counts))).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert np.isnan(weighted(Pool(y, x), np.random.default_rng(0))(Counts(counts))).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("kind", ["plain", "pairs", "levels"])
@@ -96,29 +109,76 @@ def test_constant_resamples_have_no_rank_and_no_regret(key: str) -> None:
 def test_leading_items_hold_the_top_of_every_resample_in_whole_groups(kind: str, k: int) -> None:
     x, counts = _pool(kind)[0], _counts(kind)
     groups = TieGroups(x)
-    items, weights = groups.leading(counts, k)
-    assert (weights.sum(axis=0) >= k).all()
-    assert x[items].min() > np.delete(x, items).max(initial=-np.inf)
-    items, share = groups.top(np.ones((N, 1)), k)
-    full = np.zeros(N)
-    full[items] = share[:, 0]
-    np.testing.assert_allclose(full, top_share(x, k), atol=1e-12)
-    assert kind == "levels" or k > 150 or len(groups.leading(np.ones((N, 1)), k)[0]) <= k + 6 * np.sqrt(k) + 22
+    front = Counts(counts).front(groups, k)
+    assert (front.weights.sum(axis=0) >= k).all()
+    assert x[front.items].min() > np.delete(x, front.items).max(initial=-np.inf)
+    np.testing.assert_array_equal(front.weights, counts[front.items])
+    starts = groups.start[: len(front.size)]
+    np.testing.assert_array_equal(front.size, np.add.reduceat(front.weights, starts, axis=0))
+    np.testing.assert_array_equal(front.reached, np.cumsum(front.size, axis=0))
+    once = Counts.once(N).front(groups, k)
+    assert kind == "levels" or k > 150 or len(once.items) <= k + 6 * np.sqrt(k) + 22
+
+
+def test_leading_items_do_not_depend_on_what_was_asked_before() -> None:
+    x, table = _pool("pairs")[0], _counts("pairs")
+    groups, counts = TieGroups(x), Counts(table)
+    for k in (10, 300, 10, 1):
+        one, other = counts.front(groups, k), Counts(table).front(groups, k)
+        for field in ("items", "weights", "size", "reached"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+def test_share_of_the_top_is_by_row() -> None:
+    x = np.random.default_rng(0).integers(4, size=(5, 30)).astype(float)
+    np.testing.assert_array_equal(top_share(x, 7), [top_share(row, 7) for row in x])
+    assert top_share(x, 7).sum(axis=1) == pytest.approx(7)
+    assert top_share(np.array([3.0, 1, 1, 1, 0]), 2).tolist() == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3, 0])
 
 
 @pytest.mark.parametrize("kind", ["plain", "pairs", "levels", "constant part"])
 def test_outcomes_for_the_best_are_a_distribution(kind: str) -> None:
     (x, y), counts = _pool(kind), _counts(kind)
-    found = best_of_top(TieGroups(x), TieGroups(y), counts, 10)
-    np.testing.assert_allclose(found.mean(np.ones(len(found.column)), counts.shape[1]), 1, atol=1e-9)
-    assert (found.taken <= 10).all()
+    law = best_of_top(TieGroups(x), TieGroups(y), Counts(counts), 10)
+    np.testing.assert_allclose(law.mean(np.ones(len(law.taken)), counts.shape[1]), 1, atol=1e-9)
+    assert (law.taken <= 10).all()
 
 
-def test_standing_is_the_same_from_either_end() -> None:
-    y, counts = _pool("levels")[1], _counts("levels")
-    groups = TieGroups(y)
-    size = groups.sizes(counts)
-    for group in (0, 3, len(groups.start) // 2, len(groups.start) - 1):
-        before, at = groups.standing(counts, np.full(5, group), np.arange(5))
-        np.testing.assert_array_equal(before, size[:group].sum(axis=0))
-        np.testing.assert_array_equal(at, size[group])
+@pytest.mark.parametrize("kind", ["plain", "pairs", "levels"])
+def test_standing_counts_the_copies_before_a_group(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    x, table = _pool(kind)[0], _counts(kind)
+    groups = TieGroups(x)
+    size = Counts(table).sizes(groups)
+    g = np.random.default_rng(0)
+    group, column = g.integers(len(groups.start), size=40), g.integers(5, size=40)
+    group[:2] = 0, len(groups.start) - 1
+    expected = (np.cumsum(size, axis=0) - size)[group, column]
+    for each in (counts_module.EACH, 10**6):  # few pairs by chunks, many by sums over everything
+        monkeypatch.setattr(counts_module, "EACH", each)
+        before, at = Counts(table).standing(groups, group, column)
+        np.testing.assert_array_equal(before, expected)
+        np.testing.assert_array_equal(at, size[group, column])
+        last = len(groups.start) - 1
+        after, at = Counts(table).standing(groups.reversed, last - group, column)
+        np.testing.assert_array_equal(after, N - expected - size[group, column])
+        np.testing.assert_array_equal(at, size[group, column])
+
+
+def test_tie_groups_are_in_order_and_reverse() -> None:
+    for values in (np.random.default_rng(0).integers(5, size=50).astype(float), np.array([2.0, -0.0, 0.0, 1.0])):
+        groups = TieGroups(values)
+        np.testing.assert_array_equal(groups.order, np.argsort(-values, kind="stable"))
+        np.testing.assert_array_equal(groups.reversed.order, np.argsort(values, kind="stable"))
+        np.testing.assert_array_equal(groups.reversed.group, len(groups.start) - 1 - groups.group)
+        assert groups.tied
+        assert not TieGroups(np.arange(3.0)).tied
+
+
+@pytest.mark.parametrize("longest", [3, 40])
+def test_sums_of_groups(longest: int) -> None:
+    values = np.repeat(np.arange(30.0), np.random.default_rng(1).integers(1, longest + 1, size=30))
+    groups, weights = TieGroups(values), np.random.default_rng(0).integers(9, size=(len(values), 4)).astype(float)
+    for number in (1, 17, 30):
+        end = groups.start[number] if number < 30 else len(values)
+        expected = np.add.reduceat(weights[:end], groups.start[:number], axis=0)
+        np.testing.assert_array_equal(groups.summed(weights[:end], number), expected)

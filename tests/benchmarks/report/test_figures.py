@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import kendalltau
 
 from supertau.benchmarks.metrics import overlap_curve
-from supertau.benchmarks.report import report
+from supertau.benchmarks.report import font, report, style
 from supertau.benchmarks.report.figures import hexbin, scatter
 from supertau.benchmarks.report.leaderboard import leaderboard
 from supertau.benchmarks.report.looks import KNOWN, OTHERS, look
@@ -38,8 +38,8 @@ def figure_of(table: Table, kind: str, contains: str = "") -> Plot:
 
 
 def artist(figure: Figure, gid: str) -> Any:
-    (found,) = figure.findobj(lambda a: a.get_gid() == gid)
-    return found
+    (drawn,) = figure.findobj(lambda a: a.get_gid() == gid)
+    return drawn
 
 
 def texts(figure: Figure) -> str:
@@ -151,6 +151,21 @@ def test_saved_files_are_the_same_bytes_each_time_and_hold_no_date(table: Table,
     with Image.open(image) as opened:
         assert opened.width == 660
         assert np.asarray(opened.convert("L")).std() > 10
+
+
+def test_letters_of_the_small_font_are_those_of_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ligatures, Greek and what the small font lacks included."""
+    values = np.arange(100.0)
+    annotation = "τ = \N{MINUS SIGN}0.1 … offline \N{EN DASH} AVATAR"
+    options: dict[str, Any] = {"title": "floffy Ж Π-NAS", "annotation": annotation, "score_label": "ä"}
+    small = scatter(values, values, truth_label="t", **options)
+    drawn, text = png(small), pdf(small)
+    monkeypatch.setattr(style, "families", lambda: [font.WHOLE])
+    whole = scatter(values, values, truth_label="t", **options)
+    assert png(whole) == drawn
+    assert font.families() == [font.SMALL, font.WHOLE]
+    assert b"/CIDFontType2" in text
+    assert b"/Type3" not in text
 
 
 def test_drawing_leaves_matplotlib_settings_alone(table: Table) -> None:

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
+from supertau.benchmarks.judging.comparison import compare, find
 from supertau.benchmarks.record import Role, Status
 from supertau.benchmarks.report import Table, leaderboard, report
 from supertau.benchmarks.results import load_runs
+from supertau.search_spaces.errors import SupertauError
 
 if TYPE_CHECKING:
     from tests.benchmarks.report.conftest import Results
@@ -167,16 +169,26 @@ def test_files_say_which_truth_and_pool(empty_results: Results, tmp_path: Path) 
     assert "split x-test; epochs 200" in page
 
 
-def test_the_order_of_two_methods_is_that_of_their_scores_by_the_truth_of_the_table(empty_results: Results) -> None:
-    """As `compare` says it: the difference of two rows is that of the metric on one truth and one pool."""
+def test_report_and_compare_say_the_same_of_two_records(empty_results: Results) -> None:
     r = empty_results
-    other = r.other(split="x-test")
-    good, bad = r.scores(0.4, 0), r.scores(2.0, 0)
-    for title, scores in (("Good", good), ("Bad", bad)):
-        r.add(title, title, scores, by=[r.default, other])
-    for table in tables_of(r):
+    test = r.other(split="x-test")
+    for estimator, noise in (("close", 0.4), ("spos", 2.0)):
+        r.add(estimator, estimator, r.scores(noise, 0), by=[r.default, test])
+    runs = load_runs(r.folder)
+    first, second = find(runs, "close"), find(runs, "spos")
+    for table in leaderboard(runs):
         assert table.task.truth is not None
-        accuracy = r.truth if table.task.truth.split == "x-valid" else other.mean
-        expected = kendalltau(good, accuracy).statistic - kendalltau(bad, accuracy).statistic
-        assert tau_of(table, "Good") - tau_of(table, "Bad") == pytest.approx(expected)
-        assert np.sign(expected) == (1 if table.task.truth.split == "x-valid" else -1)
+        said = compare(first, second, truth=table.task.truth.key, resamples=10)
+        assert said.truth.identity == table.task.truth.identity
+        assert said.difference.difference == pytest.approx(tau_of(table, "close") - tau_of(table, "spos"))
+        assert np.sign(said.difference.difference) == (1 if table.task.truth.split == "x-valid" else -1)
+
+
+def test_report_and_compare_both_refuse_to_set_two_truths_side_by_side(empty_results: Results) -> None:
+    r = empty_results
+    r.add("close", "close", r.scores(0.4, 0))
+    r.add("spos", "spos", r.scores(0.4, 0), by=[r.other(split="x-test")])
+    runs = load_runs(r.folder)
+    assert len(leaderboard(runs)) == 2
+    with pytest.raises(SupertauError, match="not judged by one ground truth"):
+        compare(find(runs, "close"), find(runs, "spos"), truth="cifar10")

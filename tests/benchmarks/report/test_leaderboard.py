@@ -47,6 +47,12 @@ def test_three_seeds_give_the_mean_and_student_interval_of_scipys_taus(results: 
     assert (cell.value, cell.sd, cell.low, cell.high) == pytest.approx((np.mean(taus), np.std(taus, ddof=1), low, high))
 
 
+def test_beside_tau_stand_the_shown_metrics_each_once(results: Results) -> None:
+    shown = [("all", "p_at_top_5pct"), ("unique", "hits_at_10:best10")]
+    assert only_table(results).shown == shown
+    assert only_table(results, view="connected").shown == shown[1:]
+
+
 def test_a_single_run_keeps_its_pool_interval(results: Results) -> None:
     cell = row_of(only_table(results), "parameters").cells["all", TAU]
     assert cell.interval == "pool"
@@ -160,8 +166,8 @@ def test_caption_names_truth_split_seeds_n_pool_and_view(results: Results) -> No
 def test_a_record_that_disagrees_with_its_scores_is_reported(results: Results) -> None:
     assert disagreements(only_table(results)) == []
     results.set_tau(results.id_of("params"), 0.999)
-    (found,) = disagreements(only_table(results))
-    assert "the record says τ 0.999" in found
+    (sentence,) = disagreements(only_table(results))
+    assert "the record says τ 0.999" in sentence
 
 
 def test_numbers_for_reading() -> None:

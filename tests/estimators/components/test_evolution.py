@@ -306,16 +306,16 @@ def test_resumed_between_ask_and_tell_scores_the_same_population():
     assert other.ask() == evolution.ask()
 
 
-def test_every_generation_is_heard():
-    heard = []
+def test_every_generation_is_reported():
+    reported = []
     search(
         Known(),
         SPACE,
         EvolutionConfig(generations=3),
         rng=np.random.default_rng(0),
-        on_generation=lambda e: heard.append((len(e.generations), len(e.visited), e.finished)),
+        on_generation=lambda e: reported.append((len(e.generations), len(e.visited), e.finished)),
     )
-    assert heard == [(1, 50, False), (2, 100, False), (3, 150, False), (4, 200, True)]
+    assert reported == [(1, 50, False), (2, 100, False), (3, 150, False), (4, 200, True)]
 
 
 def test_wrong_scores_are_refused():

@@ -50,13 +50,13 @@ def small(seed=0, rows=20):
 
 
 class Listener(Monitor):
-    """Notes what it is told, and calls a function after each step."""
+    """Records the reports, and calls a function after each step."""
 
     def __init__(self, then=lambda step: None):
-        self.heard, self.then = [], then
+        self.reported, self.then = [], then
 
     def after_step(self, estimator, step, total, loss, learning_rate):
-        self.heard.append((estimator, step, total, float(loss), learning_rate))
+        self.reported.append((estimator, step, total, float(loss), learning_rate))
         self.then(step)
 
 
@@ -236,7 +236,7 @@ def test_objective_gets_raw_rows_of_the_training_images():
         assert torch.equal(labels, problem.train.labels[rows])
 
 
-def test_monitor_hears_every_step_with_loss_and_learning_rate():
+def test_monitor_is_called_every_step_with_loss_and_learning_rate():
     model, problem = Linear(), small()
     losses = []
 
@@ -247,7 +247,7 @@ def test_monitor_hears_every_step_with_loss_and_learning_rate():
 
     listener, estimator = Listener(), object()
     TrainingLoop(model.parameters(), problem, objective, FULL).run(estimator, 5, listener)
-    assert listener.heard == [(estimator, n + 1, 5, losses[n], FULL.rate(n, 5)) for n in range(5)]
+    assert listener.reported == [(estimator, n + 1, 5, losses[n], FULL.rate(n, 5)) for n in range(5)]
 
 
 def test_order_of_batches_follows_the_seed_of_the_problem():
@@ -278,7 +278,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(bad):
         loop.run(None, 10, listener)
     assert (e.value.step, e.value.learning_rate) == (3, FULL.rate(2, 10))
     assert str(e.value.loss) == str(bad)
-    assert len(listener.heard) == 2
+    assert len(listener.reported) == 2
 
 
 # --- what must not move ---------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def test_parameters_are_the_same_whenever_the_run_was_interrupted():
             next(cells)
         listener = Listener()
         other.run(None, total, listener)
-        assert [heard[1] for heard in listener.heard] == list(range(step + 1, total + 1))
+        assert [reported[1] for reported in listener.reported] == list(range(step + 1, total + 1))
         for name, value in supernet.state_dict().items():
             assert torch.equal(value, again.state_dict()[name]), f"{name} after an interruption at step {step}"
 
@@ -369,7 +369,7 @@ def test_a_finished_run_does_nothing_when_run_again():
     before, listener = stored(supernet.state_dict()), Listener()
     loop.run(None, 3, listener)
     assert stored(supernet.state_dict()) == before
-    assert listener.heard == []
+    assert listener.reported == []
 
 
 # --- what methods with several phases ask for -----------------------------------------------------------------------
@@ -427,8 +427,8 @@ def test_several_loops_report_as_one():
     for before, total in ((0, 3), (3, 2)):
         loop = TrainingLoop([weight], small(), lambda *_: weight * 1, FULL)
         loop.run(None, total, listener, before=before, overall=5)
-    assert [heard[1:3] for heard in listener.heard] == [(n, 5) for n in range(1, 6)]
-    assert [heard[4] for heard in listener.heard] == [FULL.rate(n, 3) for n in range(3)] + [
+    assert [reported[1:3] for reported in listener.reported] == [(n, 5) for n in range(1, 6)]
+    assert [reported[4] for reported in listener.reported] == [FULL.rate(n, 3) for n in range(3)] + [
         FULL.rate(n, 2) for n in range(2)
     ]
 
@@ -489,7 +489,7 @@ def test_before_each_step_a_method_may_act_and_a_schedule_may_be_replaced():
     listener = Listener()
     loop.run(None, 3, listener)
     assert acted == [(0, 3), (1, 3), (2, 3)]
-    assert [heard[4] for heard in listener.heard] == [1e-3, 1e-2, 1e-1]
+    assert [reported[4] for reported in listener.reported] == [1e-3, 1e-2, 1e-1]
 
 
 def test_restarting_the_optimiser_forgets_momentum():

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from supertau.search_spaces.architecture import Architecture, Cost, NetworkConfig
-    from supertau.search_spaces.errors import DataError, InvalidArchitecture, SupertauError, UnknownName
+    from supertau.search_spaces.errors import (
+        DataError,
+        InvalidArchitecture,
+        InvalidArchitectures,
+        SupertauError,
+        UnknownName,
+    )
     from supertau.search_spaces.space import SearchSpace
     from supertau.search_spaces.supernet import Supernet
     from supertau.search_spaces.truth import GroundTruth
@@ -18,6 +24,7 @@ __all__ = [
     "DataError",
     "GroundTruth",
     "InvalidArchitecture",
+    "InvalidArchitectures",
     "NetworkConfig",
     "SearchSpace",
     "Supernet",
@@ -27,7 +34,7 @@ __all__ = [
 
 _MODULES = {
     "architecture": ("Architecture", "Cost", "NetworkConfig"),
-    "errors": ("DataError", "InvalidArchitecture", "SupertauError", "UnknownName"),
+    "errors": ("DataError", "InvalidArchitecture", "InvalidArchitectures", "SupertauError", "UnknownName"),
     "space": ("SearchSpace",),
     "supernet": ("Supernet",),
     "truth": ("GroundTruth",),

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.errors import DataError, reason
 
 Allowed = Mapping[tuple[str, str], Any]
 """Names a pickle may use, ``(module, name)``, each with the object it stands for."""
@@ -176,8 +176,8 @@ def _refusal(name: str, refused: str) -> DataError:
 
 
 def _damaged(name: str, expected: str, error: Exception) -> DataError:
-    reason = (str(error).splitlines() or [""])[0][:200]
+    why = (reason(error).splitlines() or [""])[0][:200]
     return DataError(
-        f"{name}: cannot be read ({type(error).__name__}: {reason}); expected {expected}. "
+        f"{name}: cannot be read ({type(error).__name__}: {why}); expected {expected}. "
         "It is truncated, damaged or another kind of file: fetch it again."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
@@ -11,7 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from supertau.search_spaces.architecture import Architecture
-from supertau.search_spaces.errors import DataError, InvalidArchitecture, SupertauError, unknown
+from supertau.search_spaces.errors import (
+    DataError,
+    InvalidArchitecture,
+    InvalidArchitectures,
+    SupertauError,
+    shortened,
+    unknown,
+)
+from supertau.search_spaces.files import is_file
+from supertau.search_spaces.listing import Listed, read_listing
 from supertau.search_spaces.space import SearchSpace
 
 KINDS = ("all", "unique", "connected")
@@ -45,19 +53,19 @@ def select(
     unique: one representative per isomorphism class; connected: the architectures whose output depends on their input;
     of a space too large to be listed, 'all' is `known`, the architectures with ground truth. ':COUNT' behind any of the
     three takes a seeded sample, or everything where there is less. random: as many classes of architectures, drawn
-    uniformly from those of the space that `accept` takes. A file has one architecture per line in the space's text form
-    (further CSV columns are ignored).
+    uniformly from those of the space that `accept` takes. A file: see `read_listing`; its architectures are in any form
+    that the space reads. Raises InvalidArchitecture naming the first lines that are no architectures of the space.
     """
     kind, colon, count = specification.partition(":")
     if kind not in (*KINDS, RANDOM):
         path = Path(specification)
-        if path.is_file():
+        if is_file(path):
             return _read(space, path)
-        if path.suffix or "/" in specification:
-            raise DataError(f"pool file '{specification}' does not exist.")
+        if path.suffix or "/" in specification or "\\" in specification:
+            raise DataError(f"pool file '{shortened(specification)}' does not exist.")
         raise unknown("pool", specification, [*KINDS, *(f"{k}:COUNT" for k in (*KINDS, RANDOM))])
-    if (colon or kind == RANDOM) and not (count.isdecimal() and int(count) >= 2):
-        raise SupertauError(f"pool '{specification}': expected {kind}:COUNT with a count of at least 2.")
+    if (colon or kind == RANDOM) and not (count.isdecimal() and len(count) < 10 and int(count) >= 2):
+        raise SupertauError(f"pool '{shortened(specification)}': expected {kind}:COUNT with a count of at least 2.")
     if kind == RANDOM:
         return Pool(specification, draw(space, np.random.default_rng(POOL_SEED), int(count), accept=accept))
     members: Iterable[Architecture] = known if known and not space.is_listable else space.enumerate()
@@ -100,32 +108,19 @@ def draw(
     return tuple(by_key.values())
 
 
-def _first_value(line: str) -> str:
-    """Return the architecture of a line: the first value where it is quoted, or where the line has no brackets."""
-    line = line.strip()
-    # A genotype has commas of its own; where it is a value among others, a CSV writer quotes it.
-    if "(" in line and not line.startswith('"'):
-        return line
-    return next(csv.reader([line]))[0].strip() if line else ""
-
-
 def _read(space: SearchSpace, path: Path) -> Pool:
+    listed = read_listing(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"pool file '{path}' cannot be read as text: {error}.") from error
-    rows: dict[Architecture, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        entry = _first_value(line)
-        if not entry or entry.startswith("#") or (not rows and entry == "architecture"):
-            continue
-        try:
-            architecture = space.parse(entry)
-        except InvalidArchitecture as error:
-            raise InvalidArchitecture(f"pool file '{path}', line {number}: {error}") from error
-        if architecture in rows:
-            raise DataError(f"pool file '{path}': lines {rows[architecture]} and {number} hold the same architecture.")
-        rows[architecture] = number
+        architectures = space.read([entry.value for entry in listed])
+    except InvalidArchitectures as error:
+        message = error.message(f"pool file '{path}'", lambda row: listed[row].place)
+        raise InvalidArchitecture(message) from error
+    rows: dict[Architecture, Listed] = {}
+    for architecture, entry in zip(architectures, listed, strict=True):
+        first = rows.setdefault(architecture, entry)
+        if first is not entry:
+            places = f"{'entries' if entry.kind == 'entry' else f'{entry.kind}s'} {first.number} and {entry.number}"
+            raise DataError(f"pool file '{path}': {places} hold the same architecture.")
     if len(rows) < 2:
         raise DataError(f"pool file '{path}' holds {len(rows)} architectures; a ranking needs at least 2.")
     digest = hashlib.sha256("\n".join(space.format(a) for a in rows).encode()).hexdigest()[:8]

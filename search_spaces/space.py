@@ -7,16 +7,18 @@ space works with every estimator.
 from __future__ import annotations
 
 import itertools
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from supertau.search_spaces.architecture import Architecture, Cost, FlowGraph, NetworkConfig
-from supertau.search_spaces.errors import InvalidArchitecture, SupertauError
+from supertau.search_spaces.errors import NAMED, InvalidArchitecture, InvalidArchitectures, SupertauError
 from supertau.search_spaces.truth import GroundTruth, Surrogate
+from supertau.search_spaces.values import as_text, is_number
 
 if TYPE_CHECKING:  # these import torch, which only commands that train should do
     from torch import nn
@@ -50,7 +52,57 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> Architecture:
-        """Return the architecture of a text form; raise InvalidArchitecture saying what was expected."""
+        """Return the architecture of a text form; raise InvalidArchitecture saying what was expected.
+
+        A space also reads the forms of other code bases, where it is plain what they mean.
+        """
+
+    def read(self, values: Sequence[object]) -> list[Architecture]:
+        """Return the architectures of all values of a file or column, in their order.
+
+        A value is a text form, or a number, list, dictionary or object that means one. One form is decided on for all:
+        numbers among texts are refused, and so is what the space knows to be written in another numbering. Raises
+        InvalidArchitectures with the reason for each offending row; the reasons of the first five name the nearest
+        architecture.
+        """
+        texts: list[str] = []
+        architectures: list[Architecture] = []
+        wrong: dict[int, str] = {}
+        for row, value in enumerate(values):
+            text = ""
+            try:
+                text = as_text(value)
+                architectures.append(self.parse(text))
+            except InvalidArchitecture as error:
+                wrong[row] = str(error)
+            texts.append(text)
+        numbers = [row for row, text in enumerate(texts) if is_number(text)]
+        if 0 < len(numbers) < len(texts):
+            are_few = 2 * len(numbers) <= len(texts)
+            for row in numbers if are_few else sorted({*range(len(texts))} - {*numbers}):
+                kinds = ("number", "texts") if are_few else ("text", "numbers")
+                wrong.setdefault(row, f"{texts[row].strip()} is a {kinds[0]} among {kinds[1]}; use one form for all.")
+        if not wrong:
+            return architectures
+        rows = sorted(wrong)
+        for row in rows[:NAMED]:
+            guess = self.nearest(texts[row])
+            wrong[row] += f" Nearest: {guess}" if guess else ""
+        suspicion = self.suspicion(texts, wrong)
+        if suspicion:
+            wrong[rows[0]] += f" {suspicion}"
+        raise InvalidArchitectures({row: wrong[row] for row in rows}, len(texts))
+
+    def suspicion(self, texts: Sequence[str], wrong: Mapping[int, str]) -> str:
+        """Return a sentence on what a column that cannot be read seems to be as a whole, or nothing.
+
+        texts: all its values; wrong: rows that cannot be read, with the reasons.
+        """
+        return ""
+
+    def nearest(self, text: str) -> str | None:
+        """Return the text form that a misspelt one most likely means, at once; None where there is no good guess."""
+        return None
 
     def check(self, architecture: Architecture) -> None:
         """Raise InvalidArchitecture when an encoding has the wrong length or an option out of range."""
@@ -204,7 +256,34 @@ class SearchSpace(ABC):
     """Data sets whose ground truth needs no download, the default first."""
     files: tuple[str, ...] = ()
     """Data sets whose ground truth is read from files that the user downloads."""
+    aliases: Mapping[str, str] = {}
+    """Further names of data sets, in small letters and digits only, each with the name used here."""
+
+    def resolve_dataset(self, name: str) -> str:
+        """Return the name used here, in records too, of a data set however it is written: 'CIFAR-10' is 'cifar10'.
+
+        A name that is not known comes back as it is: a table of one's own may be of any data set.
+        """
+        known = {_letters(known): known for known in (*self.truths, *self.files)}
+        return {**self.aliases, **known}.get(_letters(name), name)
 
     @abstractmethod
-    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth | Surrogate:
-        """Return ground truth: of the file or folder at the path; without a path, built in or from the cache folder."""
+    def truth(
+        self,
+        dataset: str,
+        path: Path | None = None,
+        *,
+        split: str | None = None,
+        epochs: int | None = None,
+        trust_pickle: bool = False,
+    ) -> GroundTruth | Surrogate:
+        """Return ground truth: of the file or folder at the path; without a path, built in or from the cache folder.
+
+        dataset: a name that `resolve_dataset` knows or, for a table, any. split: the images that the accuracy is
+        measured on; epochs: training length. None takes the source's only or usual ones. Raises UnknownName for a data
+        set that needs a path; DataError that says what there is, where a source has no such split or epochs.
+        """
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

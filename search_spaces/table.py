@@ -16,7 +16,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ import numpy as np
 
 from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
-from supertau.search_spaces.errors import DataError, InvalidArchitecture
+from supertau.search_spaces.errors import DataError, InvalidArchitectures, reason
+from supertau.search_spaces.files import NotText, decode
 from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
 
@@ -52,21 +53,24 @@ def read_table(
     is not a percentage, a file that is damaged or truncated.
     """
     place = "row" if path.name.lower().endswith(".parquet") else "line"
-    about, header, rows = (_parquet if place == "row" else read_csv)(path)
+    about, header, rows = (read_parquet if place == "row" else read_csv)(path)
+    if "dataset" in about:
+        about["dataset"] = space.resolve_dataset(str(about["dataset"]))
     for name, asked in (("space", space.name), ("dataset", dataset), ("split", split), ("epochs", epochs)):
         if asked is not None and about.get(name, asked) != asked:
             raise DataError(f"{path}: the table says its {name} is {about[name]!r}, not {asked!r}.")
     key, columns = _columns(path, header)
+    numbered = list(rows)
+    for number, row in numbered:
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, {place} {number}: {len(row)} values, expected {len(header)} ({', '.join(header)})."
+            )
+    architectures = read_column(path, space, [(f"{place} {number}", row[key]) for number, row in numbered])
     lines: dict[Architecture, int] = {}
     values: list[list[float]] = []
-    for number, row in rows:
+    for architecture, (number, row) in zip(architectures, numbered, strict=True):
         where = f"{path}, {place} {number}"
-        if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} values, expected {len(header)} ({', '.join(header)}).")
-        try:
-            architecture = space.parse(str(row[key]))
-        except InvalidArchitecture as error:
-            raise DataError(f"{where}: {error}") from error
         if architecture in lines:
             raise DataError(f"{where}: {row[key]} stands on {place} {lines[architecture]} already.")
         lines[architecture] = number
@@ -94,9 +98,20 @@ def read_table(
     )
 
 
+def read_column(path: Path, space: SearchSpace, values: Sequence[tuple[str, object]]) -> list[Architecture]:
+    """Return the architectures of a file's values; each with what to call its place, such as 'line 7'.
+
+    Raises DataError that names the file and the first offending places.
+    """
+    try:
+        return space.read([value for _, value in values])
+    except InvalidArchitectures as error:
+        raise DataError(error.message(str(path), lambda row: values[row][0])) from error
+
+
 def table_metadata(path: Path) -> dict[str, Any]:
     """Return what a table says about itself, including `more` of `write_table`."""
-    return (_parquet if path.name.lower().endswith(".parquet") else read_csv)(path)[0]
+    return (read_parquet if path.name.lower().endswith(".parquet") else read_csv)(path)[0]
 
 
 @contextmanager
@@ -112,10 +127,10 @@ def packaged_file(space: SearchSpace, dataset: str) -> Iterator[Path]:
         yield path
 
 
-def packaged(space: SearchSpace, dataset: str) -> GroundTruth:
+def packaged(space: SearchSpace, dataset: str, *, split: str | None = None, epochs: int | None = None) -> GroundTruth:
     """Return a table that comes with the project."""
     with packaged_file(space, dataset) as path:
-        return read_table(path, space, dataset)
+        return read_table(path, space, dataset, split=split, epochs=epochs)
 
 
 def write_table(truth: GroundTruth, path: Path, space: SearchSpace, more: Mapping[str, object] | None = None) -> None:
@@ -154,7 +169,7 @@ def write_table(truth: GroundTruth, path: Path, space: SearchSpace, more: Mappin
 def _write_parquet(
     path: Path, about: dict[str, object], header: list[str], texts: list[str], truth: GroundTruth
 ) -> None:
-    import pyarrow as pa  # as in `_parquet`
+    import pyarrow as pa  # as in `read_parquet`
     from pyarrow import parquet
 
     columns = [pa.array(texts), *(pa.array(column, from_pandas=True) for column in truth.trials.T.copy())]
@@ -170,7 +185,9 @@ def read_csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int,
     """
     try:
         content = path.read_bytes()
-        text = (gzip.decompress(content) if path.name.lower().endswith(".gz") else content).decode("utf-8-sig")
+        text = decode(gzip.decompress(content) if path.name.lower().endswith(".gz") else content)
+    except NotText as error:
+        raise DataError(f"{path}: {error}.") from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise _unreadable(path, "CSV", error) from error
     about: dict[str, Any] = {}
@@ -195,7 +212,8 @@ def read_csv(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int,
     return about, [name.strip() for name in header], numbered
 
 
-def _parquet(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+def read_parquet(path: Path) -> tuple[dict[str, Any], list[str], Iterator[tuple[int, list[Any]]]]:
+    """Return the same of a Parquet file as `read_csv`, rows numbered from 1."""
     # Slow to import, and most ground truth is not Parquet. read_table of pyarrow would import pandas, too.
     import pyarrow as pa
     from pyarrow import parquet
@@ -259,4 +277,6 @@ def _percent(value: object, where: str) -> float:
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read as {kind} ({type(error).__name__}: {error}); is the file complete?")
+    return DataError(
+        f"{path}: cannot be read as {kind} ({type(error).__name__}: {reason(error)}); is the file complete?"
+    )

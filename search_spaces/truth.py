@@ -94,6 +94,17 @@ class GroundTruth:
         }
 
 
+def require_choice(source: str, asked: tuple[str | None, int | None], there: tuple[str, int | None]) -> None:
+    """Raise DataError unless a source has the split and epochs asked for; None asks for what is there."""
+    split, epochs = asked
+    if split not in (None, there[0]) or epochs not in (None, there[1]):
+        wanted = [f"split '{split}'"] * (split is not None) + [f"{epochs} epochs"] * (epochs is not None)
+        raise DataError(
+            f"{source}: holds accuracies of split '{there[0]}' after {there[1]} epochs only, not of "
+            f"{' and '.join(wanted)}."
+        )
+
+
 class Surrogate(ABC):
     """A model that predicts the accuracy of any architecture of its space: ground truth without a table."""
 

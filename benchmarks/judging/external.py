@@ -3,138 +3,32 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
 from supertau.benchmarks.files import require_writable
+from supertau.benchmarks.judging.columns import USE_LOWER, ScoreTable, read_scores
+from supertau.benchmarks.judging.forms import Given
 from supertau.benchmarks.judging.judge import judged_by
-from supertau.benchmarks.record import Record, Role, Status, pool_digest
+from supertau.benchmarks.record import LaterSchema, Record, Role, Status, pool_digest
 from supertau.benchmarks.results import RUNS, SCORES, TRUTH, Run, add_judgement, read_run, write_record, write_table
 from supertau.benchmarks.task import Task
-from supertau.search_spaces.errors import DataError, InvalidArchitecture, unknown
+from supertau.search_spaces.errors import DataError
 from supertau.search_spaces.pool import KINDS, Pool, select
 from supertau.search_spaces.space import Architecture, SearchSpace
 from supertau.search_spaces.spaces import get_space
 
-NAMED = 5
-"""How many offending lines an error names."""
-
-
-def read_scores(
-    given: Path | str | pd.DataFrame | Mapping[str, float], space: SearchSpace, columns: Sequence[str] | None = None
-) -> tuple[list[Architecture], pd.DataFrame]:
-    """Return architectures and score columns (N rows, float) of a CSV or Parquet file, a frame, or a dictionary.
-
-    The table has a column 'architecture' in the space's text form; every other numeric column is a score, higher is
-    better, unless `columns` names some (the first is the primary). Raises DataError for a file that cannot be read, a
-    missing column, unknown or repeated architectures and values that are not finite numbers, naming lines.
-    """
-    path, table = _table(given)
-    if "architecture" not in table.columns:
-        raise DataError(
-            f"'{path}' has no column 'architecture'; its columns are: {', '.join(map(str, table.columns))}. "
-            f"Expected e.g. 'architecture,score' with architectures like {space.format((0,) * len(space.choices))}."
-        )
-    scores = table.drop(columns="architecture")
-    for name in columns or []:
-        if name not in scores.columns:
-            raise unknown(f"score column in '{path.name}'", name, map(str, scores.columns))
-    if columns is None:
-        columns = [str(c) for c in scores.columns if pd.api.types.is_numeric_dtype(scores[c])]
-        if not columns and len(scores.columns) == 1:
-            columns = [str(scores.columns[0])]  # one column with a wrong cell: the message below names that cell
-    if not columns:
-        raise DataError(f"'{path}' has no numeric score column beside 'architecture'; add one, e.g. 'score'.")
-    values = pd.DataFrame({c: pd.to_numeric(scores[c], errors="coerce").astype(float) for c in columns})
-    _finite(path, scores, values)
-    return _architectures(path, [str(text) for text in table["architecture"]], space), values
-
-
-def _table(given: Path | str | pd.DataFrame | Mapping[str, float]) -> tuple[Path, pd.DataFrame]:
-    """Return scores as a table, and what to call it in messages."""
-    if isinstance(given, str | Path):
-        return Path(given), _read(Path(given))
-    if isinstance(given, pd.DataFrame):
-        table = given
-    else:
-        table = pd.DataFrame({"architecture": list(given), "score": list(given.values())})
-    if len(table) < 2:
-        raise DataError(f"the scores have {len(table)} rows; a ranking needs at least 2.")
-    return Path("scores"), table.reset_index(drop=True)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(f"'{path}' does not exist; expected a CSV or Parquet table with columns architecture, score.")
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"'{path}' cannot be read as a table: {error}. Expected CSV or Parquet.") from error
-    if len(table) < 2:
-        raise DataError(f"'{path}' has {len(table)} rows; a ranking needs at least 2.")
-    return table
-
-
-def _finite(path: Path, given: pd.DataFrame, values: pd.DataFrame) -> None:
-    for column in values:
-        bad = np.flatnonzero(~np.isfinite(values[column].to_numpy()))
-        if len(bad):
-            shown = ", ".join(f"line {row + 2} ({_shown(given[column].iloc[row])})" for row in bad[:NAMED])
-            raise DataError(
-                f"'{path}': {len(bad)} values of column '{column}' are not finite numbers: {shown}. "
-                "Leave architectures without a score out of the table."
-            )
-
-
-def _shown(cell: object) -> str:
-    return repr(cell) if isinstance(cell, str) else str(cell)
-
-
-def _architectures(path: Path, texts: list[str], space: SearchSpace) -> list[Architecture]:
-    lines: dict[Architecture, int] = {}
-    wrong: list[str] = []
-    repeated: list[str] = []
-    for line, text in enumerate(texts, start=2):
-        try:
-            architecture = space.parse(text)
-        except InvalidArchitecture as error:
-            wrong.append(f"line {line}: {error}{_nearest(text, space) if len(wrong) < NAMED else ''}")
-            continue
-        if architecture in lines:
-            repeated.append(f"line {line} repeats line {lines[architecture]}: {text}")
-        else:
-            lines[architecture] = line
-    for problem, named in (("unknown to the space", wrong), ("there twice", repeated)):
-        if named:
-            more = f"\n  and {len(named) - NAMED} more" if len(named) > NAMED else ""
-            shown = "\n  ".join(named[:NAMED])
-            raise DataError(f"'{path}': {len(named)} of {len(texts)} architectures are {problem}:\n  {shown}{more}")
-    return list(lines)
-
-
-def _nearest(text: str, space: SearchSpace) -> str:
-    """Return a hint at the most similar architecture of an enumerable space."""
-    if not space.is_listable:
-        return ""
-    matcher = difflib.SequenceMatcher(a="", b=text, autojunk=False)
-    best, ratio = "", 0.0
-    for candidate in map(space.format, space.enumerate()):
-        matcher.set_seq1(candidate)
-        if matcher.real_quick_ratio() > ratio and matcher.quick_ratio() > ratio and (new := matcher.ratio()) > ratio:
-            best, ratio = candidate, new
-    return f" Nearest: {best}" if ratio > 0.6 else ""
-
 
 def keep_scores(
-    scores: Path | str | pd.DataFrame | Mapping[str, float],
+    scores: Given,
     *,
     results: Path,
     name: str | None = None,
@@ -142,37 +36,43 @@ def keep_scores(
     truth: str | None = None,
     truth_path: Path | str | None = None,
     columns: Sequence[str] | None = None,
+    lower_is_better: bool = False,
     source: str = "",
     seed: int = 0,
     trust_pickle: bool = False,
 ) -> Run:
     """Judge a table of scores by ground truth and keep it as a record with role EXTERNAL; nothing is trained.
 
-    scores: a CSV or Parquet file, a frame, or scores by architecture; see `read_scores`. name: how the leaderboard
-    calls it, by default the file's name. Several seeds of one method share a name. The pool is what the table holds:
-    'all' or 'unique' when it is just that, else named after the file. The same scores under the same name are one
-    record: another ground truth adds a judgement to it.
+    scores: a file, a frame, or scores by architecture, and columns, lower_is_better: which of them count, and how; see
+    `read_scores`. name: how the leaderboard calls it, by default the file's name. Several seeds of one method share a
+    name. The pool is what the table holds: 'all' or 'unique' when it is just that, else named after the file. The same
+    scores under the same name are one record: another ground truth adds a judgement to it.
+
+    The record's diagnostics say under 'table' what was taken from the table (`ScoreTable.as_dict`); its 'notes' are for
+    the user: the first says which column was ranked by, the others are hints.
     """
     where = get_space(space)
     origin = Path(scores).name if isinstance(scores, str | Path) else "scores"
-    architectures, values = read_scores(scores, where, columns)
+    read = read_scores(scores, where, columns, lower_is_better=lower_is_better)
+    architectures, values = read.architectures, read.scores
     pool = Pool(_pool_name(where, architectures, origin), tuple(architectures))
     path = None if truth_path is None else str(truth_path)
     dataset = truth or (*where.truths, *where.files)[0]
     task = Task(where, dataset, pool, truth_path=path, trust_pickle=trust_pickle)
     task.require_all(f"'{origin}'")
-    title = name or Path(origin).stem
+    title = name or Path(origin.removesuffix(".gz")).stem
     texts = [where.format(a) for a in architectures]
     # The same scores in another order of rows are the same record.
     order = np.argsort(np.array(texts))
     table = pd.DataFrame({"architecture": texts, **values}).iloc[order].reset_index(drop=True)
-    content = _hash(f"{title}\n{table.to_csv(index=False)}")
+    direction = "\nlower is better" if lower_is_better else ""
+    content = _hash(f"{title}{direction}\n{table.to_csv(index=False)}")
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-")[:60] or "scores"
     folder = results / RUNS / f"{slug}-{space}-external-s{seed}-{content}"
     require_writable(folder, 1_000_000)
     with FileLock(folder / ".lock"):
-        earlier = read_run(folder)
-        if earlier is not None and earlier.finished:
+        earlier = _earlier(folder)
+        if earlier is not None:
             judged = judged_by(earlier, task.truth, where, path)
             run = earlier if judged is earlier else add_judgement(earlier, judged)
         else:
@@ -181,7 +81,8 @@ def keep_scores(
             record = Record(
                 run_id=folder.name,
                 identity=content,
-                group=_hash(f"external {title} {space}"),
+                # Seeds of one method rank by one column, in one direction.
+                group=_hash(f"external {title} {space} {read.columns[0]}{direction}"),
                 status=Status.FINISHED,
                 role=Role.EXTERNAL,
                 estimator=title,
@@ -198,7 +99,42 @@ def keep_scores(
             files = write_table(folder / SCORES, table) | write_table(folder / TRUTH, truth_rows)
             run = Run(folder, replace(record, files=files))
             write_record(folder, run.record)
+        diagnostics = {**run.record.diagnostics, "table": _described(read, run.record)}
+        if diagnostics != run.record.diagnostics:
+            run = Run(folder, replace(run.record, diagnostics=diagnostics))
+            write_record(folder, run.record)
     return run
+
+
+def _earlier(folder: Path) -> Run | None:
+    """Return the record of the same scores, None where there is none or it is damaged: the scores are at hand again."""
+    try:
+        earlier = read_run(folder)
+        if earlier is None or not earlier.finished:
+            return None
+        earlier.check()
+    except LaterSchema:
+        raise
+    except DataError:
+        return None
+    return earlier
+
+
+def _described(read: ScoreTable, record: Record) -> dict[str, Any]:
+    """Return what was taken from a table, with a hint where its scores rank the wrong way round."""
+    described = read.as_dict()
+    if any(USE_LOWER in note for note in read.notes):
+        return described
+    for judgement in record.judgements:
+        tau = judgement.find("all", record.primary, "kendall_tau")
+        if tau is None or tau.value is None or tau.high is None or tau.high >= 0:
+            continue
+        advice = "is lower really better?" if read.lower_is_better else f"if lower is better, {USE_LOWER}"
+        described["notes"].append(
+            f"hint: '{record.primary}' seems to rank the wrong way round, Kendall's tau against the ground truth "
+            f"'{judgement.truth.dataset}' is {tau.value:.3f} [{tau.low:.3f}, {tau.high:.3f}]: {advice}"
+        )
+    return described
 
 
 def _hash(text: str) -> str:

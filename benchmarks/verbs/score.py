@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from supertau.benchmarks.judging.external import keep_scores
+from supertau.benchmarks.judging.forms import Given
 from supertau.benchmarks.results import Run
 
 
 def score(
-    scores: Path | str | pd.DataFrame | Mapping[str, float],
+    scores: Given,
     *,
     name: str | None = None,
     space: str = "nasbench201",
     truth: str | None = None,
     truth_path: Path | str | None = None,
     columns: Sequence[str] | None = None,
+    lower_is_better: bool = False,
     seed: int = 0,
     source: str = "",
     trust_pickle: bool = False,
@@ -27,22 +27,25 @@ def score(
     """Judge scores by ground truth, and write a record of them; nothing is trained.
 
     Args:
-        scores: a CSV or Parquet file, a frame with a column 'architecture', or a dictionary {architecture: score}.
-            Architectures are in the space's text form; higher is better.
+        scores: a CSV, JSON or Parquet file, a frame with architectures in a column 'architecture' or as the index, or
+            a dictionary {architecture: score}. Architectures are in a form that the space reads.
         name: what the leaderboard calls the method [default: the name of the file]. Several seeds share a name.
         truth: data set of the ground truth [default: the space's first].
         truth_path: a file or folder to read it from [default: built in, or found in the data folder].
-        columns: which columns are scores; the first is the primary [default: every numeric one].
+        columns: which columns are scores; the first is the primary [default: 'score', else the only numeric one that
+            is no index, seed or rank].
+        lower_is_better: the scores are losses or places in a ranking; the record holds them negated.
         seed: which run of the method this is.
         source: where the scores come from, for the record.
         trust_pickle: read a ground-truth file that could run code when loaded.
 
     Returns:
-        The run: `run.metrics` has tau, P@top5% and the others with 95 % intervals, noise ceiling and chance.
+        The run: `run.metrics` has tau, P@top5% and the others with 95 % intervals, noise ceiling and chance;
+        `run.record.diagnostics["table"]["notes"]` says what was taken from the table.
 
     Raises:
-        DataError: for a file that cannot be read, architectures that are unknown or there twice, scores that are not
-            finite, and architectures without ground truth; it names lines.
+        DataError: for a file that cannot be read, several columns that could be the score, architectures that are
+            unknown or there twice, scores that are not finite, and architectures without ground truth; it names lines.
 
     Example:
         >>> import supertau
@@ -55,5 +58,5 @@ def score(
     """
     return keep_scores(
         scores, results=Path(results), name=name, space=space, truth=truth, truth_path=truth_path, columns=columns,
-        source=source, seed=seed, trust_pickle=trust_pickle,
+        lower_is_better=lower_is_better, source=source, seed=seed, trust_pickle=trust_pickle,
     )  # fmt: skip

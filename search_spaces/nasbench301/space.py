@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from supertau.search_spaces.architecture import Architecture, Cost, FlowGraph, NetworkConfig
-from supertau.search_spaces.nasbench301 import genotype
+from supertau.search_spaces.nasbench301 import forms, genotype
 from supertau.search_spaces.nasbench301.genotype import (
     CHOICES,
     INPUTS,
@@ -92,8 +92,19 @@ class DARTS(SearchSpace):
         return genotype.to_genotype(architecture)
 
     def parse(self, text: str) -> Architecture:
-        """Return the encoding of the text of nasbench301, NASLib (compact) or aw_nas."""
-        return genotype.parse(text)
+        """Return the encoding of any of the forms of `supertau.search_spaces.nasbench301.forms`."""
+        return forms.parse(text)
+
+    def suspicion(self, texts: Sequence[str], wrong: Mapping[int, str]) -> str:
+        """Name operation numbers that are shifted by one, with which most other rows would be read as other cells."""
+        shifted = forms.shifted([texts[row] for row in wrong])
+        if not shifted:
+            return ""
+        return (
+            f"{shifted:,} of the {len(texts):,} rows are cells only if 'none' is operation number 0 and every other "
+            "number is one higher, as in DARTS' own code. With this off-by-one the other rows would be read as other "
+            "cells. Subtract 1 from every operation number, or write their names."
+        )
 
     def canonical(self, architecture: Architecture) -> str:
         """Return the digits of the least encoding that isomorphic architectures share.
@@ -225,6 +236,18 @@ class DARTS(SearchSpace):
         self.check(architecture)
         return DARTSNetwork(architecture, config)
 
-    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth | Surrogate:
-        """Return accuracies: built in, of a table, or of NAS-Bench-301's surrogate files."""
-        return load(self, dataset, path, trust_pickle=trust_pickle)
+    def truth(
+        self,
+        dataset: str,
+        path: Path | None = None,
+        *,
+        split: str | None = None,
+        epochs: int | None = None,
+        trust_pickle: bool = False,
+    ) -> GroundTruth | Surrogate:
+        """Return accuracies: built in ('micro'), of a table, or of NAS-Bench-301's surrogate files ('cifar10').
+
+        The surrogates predict the accuracy on the images left out of training, split 'val (surrogate)', after 100
+        epochs. There is no other split or length; to ask for one raises DataError.
+        """
+        return load(self, dataset, path, split=split, epochs=epochs, trust_pickle=trust_pickle)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from supertau.search_spaces.architecture import Architecture
-from supertau.search_spaces.errors import DataError
+from supertau.search_spaces.errors import DataError, reason
 from supertau.search_spaces.nasbench301.features import NAMES, features
 from supertau.search_spaces.pickles import NUMPY_SCALARS, Allowed, load_restricted
 from supertau.search_spaces.truth import Floats, GroundTruth, Surrogate
@@ -127,9 +127,11 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: missing; {' and '.join(_CONFIGS)} belong beside each model. {_AGAIN}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({type(error).__name__}: {error}). {_AGAIN}") from error
+        raise DataError(
+            f"{path}: cannot be read as JSON ({type(error).__name__}: {reason(error)}). {_AGAIN}"
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: not a JSON object. {_AGAIN}")
     return content
@@ -279,8 +281,8 @@ def _check_width(file: Path, width: int) -> None:
 
 
 def _damaged(file: Path, library: str, error: Exception) -> DataError:
-    reason = (str(error).strip().splitlines() or [""])[0][:200]
-    return DataError(f"{file}: {library} cannot read the model ({reason}). It is truncated or damaged. {_AGAIN}")
+    why = (str(error).strip().splitlines() or [""])[0][:200]
+    return DataError(f"{file}: {library} cannot read the model ({why}). It is truncated or damaged. {_AGAIN}")
 
 
 # --- the surrogate --------------------------------------------------------------------------------------------------

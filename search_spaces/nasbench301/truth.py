@@ -9,11 +9,12 @@ import numpy as np
 from supertau.search_spaces import table
 from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import cache_folder, digest
-from supertau.search_spaces.errors import DataError, InvalidArchitecture, unknown
+from supertau.search_spaces.errors import DataError, unknown
+from supertau.search_spaces.files import existing
 from supertau.search_spaces.nasbench301.package import PackageSurrogate
 from supertau.search_spaces.nasbench301.surrogate import EPOCHS, SPLIT, EnsembleSurrogate, OwnSurrogate, member_files
 from supertau.search_spaces.space import SearchSpace
-from supertau.search_spaces.truth import GroundTruth, Surrogate
+from supertau.search_spaces.truth import GroundTruth, Surrogate, require_choice
 
 DATASETS = ("micro", "cifar10")
 READERS = ("own", "package")
@@ -39,32 +40,35 @@ def load(
     dataset: str,
     path: Path | None = None,
     *,
+    split: str | None = None,
+    epochs: int | None = None,
     reader: str = "own",
     trust_pickle: bool = False,
 ) -> GroundTruth | Surrogate:
     """Return ground truth: of a path; without one, 'micro' as built in or 'cifar10' from the cache folder.
 
     path: a folder of surrogate models; a table with the columns genotype and nb301_surrogate_acc; or any table of the
-    suite (.csv, .csv.gz, .parquet), which may be of another data set. reader: for surrogate models, 'own' or 'package'
-    (nasbench301). trust_pickle: read models whose pickle uses names outside the allow-list. Raises DataError saying
-    what can be read, or what to get and where to put it.
+    suite (.csv, .csv.gz, .parquet), which may be of another data set. split, epochs: what the accuracies have to be;
+    no source has a choice. reader: for surrogate models, 'own' or 'package' (nasbench301). trust_pickle: read models
+    whose pickle uses names outside the allow-list. Raises DataError saying what can be read, or what to get and where
+    to put it.
     """
+    dataset = space.resolve_dataset(dataset)
     if reader not in READERS:
         raise unknown("reader", reader, READERS)
     if path is None:
         if dataset not in DATASETS:
             raise unknown("data set", dataset, DATASETS)
         if dataset == "micro":
-            return table.packaged(space, dataset)
+            return table.packaged(space, dataset, split=split, epochs=epochs)
         path = _available(cache_folder() / FOLDER)
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder.")
+    path = existing(path)
     if path.is_file() and table.is_table(path) and not _is_pool(path):
-        return table.read_table(path, space, dataset)
+        return table.read_table(path, space, dataset, split=split, epochs=epochs)
     if path.is_dir() or table.is_table(path):
         if dataset != "cifar10":
             raise DataError(f"{path}: NAS-Bench-301's surrogates predict accuracies on cifar10, not on '{dataset}'.")
+        require_choice(str(path), (split, epochs), (SPLIT, EPOCHS))
         return _surrogate(path, reader, trust_pickle) if path.is_dir() else read_pool(path, space)
     raise DataError(
         f"{path}: not a kind of ground truth that can be read. Expected a folder of NAS-Bench-301's surrogate models "
@@ -106,18 +110,20 @@ def read_pool(path: Path, space: SearchSpace) -> GroundTruth:
     the line when its values differ, and on a line that cannot be read.
     """
     _, header, rows = table.read_csv(path)
-    lines: dict[Architecture, int] = {}
-    values: dict[Architecture, float] = {}
     if "genotype" not in header or _POOL_COLUMN not in header:
         raise DataError(f"{path}: no columns 'genotype' and '{_POOL_COLUMN}'; it has: {', '.join(header)}.")
-    for line, row in rows:
-        where = f"{path}, line {line}"
+    numbered = list(rows)
+    for line, row in numbered:
         if len(row) != len(header):
-            raise DataError(f"{where}: {len(row)} values, expected {len(header)} ({', '.join(header)}).")
+            raise DataError(f"{path}, line {line}: {len(row)} values, expected {len(header)} ({', '.join(header)}).")
+    texts = [(f"line {line}", row[header.index("genotype")]) for line, row in numbered]
+    lines: dict[Architecture, int] = {}
+    values: dict[Architecture, float] = {}
+    for architecture, (line, row) in zip(table.read_column(path, space, texts), numbered, strict=True):
+        where = f"{path}, line {line}"
         try:
-            architecture = space.parse(row[header.index("genotype")])
             value = float(row[header.index(_POOL_COLUMN)])
-        except (InvalidArchitecture, ValueError) as error:
+        except ValueError as error:
             raise DataError(f"{where}: {error}") from error
         if values.setdefault(architecture, value) != value:
             raise DataError(

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 from supertau.search_spaces.architecture import Architecture, Cost, NetworkConfig
-from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.errors import InvalidArchitecture, shortened
+from supertau.search_spaces.nds import forms
+from supertau.search_spaces.nds.forms import STEM, STRIDES, TEXT_ORDER, Values
 from supertau.search_spaces.space import SearchSpace
-
-STRIDES = (1, 2, 2)
-"""Of the first block of each stage, CIFAR-10."""
-STEM = 16
-"""Width of the published networks' stem, hence the `NetworkConfig.channels` at which widths are those of the grids."""
+from supertau.search_spaces.values import literal
 
 KINDS = {"w": "width", "b": "bottleneck multiplier", "g": "groups", "d": "depth"}
 """Decisions of a stage in the order of the encoding, by their letter in the text form."""
-_TEXT_ORDER = "dwbg"
-_PART = re.compile(r"([dwbg])([0-9]+(?:\.[0-9]+)?(?:-[0-9]+(?:\.[0-9]+)?)*)", re.ASCII)
 
 Block = Literal["basic", "bottleneck", "plain"]
 Grid = tuple[float, ...]
@@ -78,24 +73,44 @@ class BlockSpace(SearchSpace):
         """Return depths, widths and, in ResNeXt, multipliers and groups: ``d16-1-4_w64-128-16_b0.25-0.5-1_g2-1-2``."""
         values = self.values(architecture)
         return "_".join(
-            letter + "-".join(f"{value:g}" for value in values[letter]) for letter in _TEXT_ORDER if letter in values
+            letter + "-".join(f"{value:g}" for value in values[letter]) for letter in TEXT_ORDER if letter in values
         )
 
     def parse(self, text: str) -> Architecture:
-        """Return the architecture of a text form; raise InvalidArchitecture with what is wrong, stage, value, grid."""
-        parts = [_PART.fullmatch(part) for part in text.strip().split("_")]
-        values: dict[str, Sequence[float]] = {p[1]: [float(v) for v in p[2].split("-")] for p in parts if p}
-        if (
-            None in parts
-            or [p[1] for p in parts if p] != [letter for letter in _TEXT_ORDER if letter in self.grids]
-            or any(len(of_stages) != len(STRIDES) for of_stages in values.values())
-        ):
-            example = self.format((0,) * len(self.choices))
-            raise InvalidArchitecture(f"{self.name}: cannot read '{text}'; expected a form like {example}")
+        """Return the architecture of a text form or official `net` dictionary.
+
+        Raises InvalidArchitecture with what is wrong, stage, value and grid.
+        """
+        is_net = text.lstrip()[:1] == "{" and len(text) <= forms.LONGEST
+        values = self._net(text) if is_net else forms.text_values(text, tuple(self.grids))
+        if values is None:
+            self._unreadable(text)
         try:
             return self.encode(values)
         except InvalidArchitecture as error:
             raise InvalidArchitecture(f"{error} It stands in '{text}'.") from None
+
+    def _net(self, text: str) -> Values:
+        try:
+            net = literal(text)
+            if isinstance(net, dict) and isinstance(net.get("net"), dict):
+                net = net["net"]
+            if isinstance(net, dict) and "genotype" in net:
+                self._unreadable(text, "a network of cells; the spaces of cells in NDS are not supported")
+            return forms.net_values(net, tuple(self.grids), self.official, self.official_block)
+        except (forms.Wrong, ValueError) as error:
+            self._unreadable(text, str(error).rstrip("."))
+
+    def _unreadable(self, text: str, why: str = "") -> NoReturn:
+        example = self.format((0,) * len(self.choices))
+        raise InvalidArchitecture(
+            f"{self.name}: cannot read '{shortened(text)}'{why and ': '}{why}; expected a form like {example}"
+        )
+
+    def nearest(self, text: str) -> str | None:
+        """Return a text form with each value that is not on its grid replaced by the closest one."""
+        values = forms.text_values(text, tuple(self.grids))
+        return self.format(self.encode(forms.nearest_values(values, self.grids))) if values else None
 
     # --- membership -------------------------------------------------------------------------------------------------
     def canonical(self, architecture: Architecture) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 
 from supertau.search_spaces.architecture import Architecture
 from supertau.search_spaces.cache import digest
-from supertau.search_spaces.errors import DataError, InvalidArchitecture
-from supertau.search_spaces.nds.blocks import STEM, STRIDES, BlockSpace
+from supertau.search_spaces.errors import DataError, InvalidArchitecture, reason
+from supertau.search_spaces.nds.blocks import BlockSpace
+from supertau.search_spaces.nds.forms import STRIDES, Wrong, field, net_values, numbers, shown
 from supertau.search_spaces.table import read_csv
 from supertau.search_spaces.truth import GroundTruth
 
@@ -29,7 +30,6 @@ CHANCE = 10.0  # percent; trainings that failed stay there
 POOL_SOURCE = "NDS pool of Ning et al. 2021 (review supplement of arXiv:2008.03064)"
 
 _COLUMNS = {"d": "depths", "w": "widths", "b": "bot_muls", "g": "num_groups"}
-_KEYS = {"d": "ds", "w": "ws", "b": "bot_muls", "g": "num_gs"}
 _CELL_SPACES = ("Amoeba", "DARTS", "ENAS", "NASNet", "PNAS")
 
 
@@ -56,13 +56,11 @@ class Training(NamedTuple):
     flops: int
 
     def accuracy(self, which: Which) -> float:
-        """Return one of the two accuracies; raise _Wrong for the last of a training that was cut short."""
+        """Return one of the two accuracies; raise Wrong for the last of a training that was cut short."""
         if which == "best":
             return self.best
         if len(self.after) != self.settings.epochs:
-            raise _Wrong(
-                f"test_ep_top1 has {len(self.after)} of {self.settings.epochs} epochs, so the last is missing."
-            )
+            raise Wrong(f"test_ep_top1 has {len(self.after)} of {self.settings.epochs} epochs, so the last is missing.")
         return self.after[-1]
 
 
@@ -75,7 +73,7 @@ def read_trainings(path: Path, space: BlockSpace) -> list[Training]:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
-            f"{path}: cannot be read as JSON ({type(error).__name__}: {error}); is the file complete?"
+            f"{path}: cannot be read as JSON ({type(error).__name__}: {reason(error)}); is the file complete?"
         ) from error
     groups = {"": content}
     if isinstance(content, dict) and content and all(isinstance(jobs, list) for jobs in content.values()):
@@ -83,11 +81,11 @@ def read_trainings(path: Path, space: BlockSpace) -> list[Training]:
     trainings = []
     for of_group, jobs in groups.items():
         if not isinstance(jobs, list):
-            raise DataError(f"{path}: holds {_shown(content)}; expected a list of trainings, as in NDS.")
+            raise DataError(f"{path}: holds {shown(content)}; expected a list of trainings, as in NDS.")
         for number, job in enumerate(jobs):
             try:
                 trainings.append(_training(job, space, path))
-            except (_Wrong, InvalidArchitecture) as error:
+            except (Wrong, InvalidArchitecture) as error:
                 raise DataError(f"{path}, entry {number}{of_group}: {error}") from error
     if not trainings:
         raise DataError(f"{path}: holds no trainings.")
@@ -126,7 +124,7 @@ def read_official(paths: Sequence[Path], space: BlockSpace, dataset: str, *, whi
         for column, training in of_network.items():
             try:
                 trials[row, at[column]] = training.accuracy(which)
-            except _Wrong as error:
+            except Wrong as error:
                 raise DataError(f"{paths[column[0]]}, {space.format(architecture)}: {error}") from error
             seeds[at[column]].add(training.seed)
     names = [str(min(of_column)) for of_column in seeds]
@@ -147,76 +145,36 @@ def read_official(paths: Sequence[Path], space: BlockSpace, dataset: str, *, whi
     )
 
 
-class _Wrong(Exception):
-    """What is wrong with an entry."""
-
-
-def _shown(value: object) -> str:
-    text = f"keys {', '.join(map(str, value))}" if isinstance(value, dict) else repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
 def _training(job: Any, space: BlockSpace, path: Path) -> Training:
-    net = _field(job, "net", dict)
+    net = field(job, "net", dict)
     if "genotype" in net:
         cells = path.name.split("_")[0].removesuffix(".json")
         of_cells = cells if cells in _CELL_SPACES else "a space"
-        raise _Wrong(
+        raise Wrong(
             f"a network of cells (it has a genotype): the file is of {of_cells} among {', '.join(_CELL_SPACES)}, whose "
             f"networks are not supported as ground truth here; expected networks of {space.official}."
         )
-    _field(net, "block_type", str)
-    values = {letter: _numbers(net, key) for letter, key in _KEYS.items()}
-    strides = _numbers(net, "ss")
-    if net["block_type"] != space.official_block:
-        raise _Wrong(f"block_type is {net['block_type']!r}; those of {space.official} are {space.official_block!r}.")
-    if strides[:1] != [1]:
-        raise _Wrong(f"the stem's stride is {_shown(strides[:1])[1:-1]}: a network for ImageNet; CIFAR-10's have 1.")
-    lengths = {letter: len(STRIDES) + 1 if letter in space.grids else 0 for letter in values}
-    for letter, length in lengths.items():
-        # the lists of decisions that a block does not have are empty
-        if len(values[letter]) != length:
-            raise _Wrong(f"{_KEYS[letter]} is {_shown(net[_KEYS[letter]])}; expected {length} numbers, stem first.")
-    if strides != [1, *STRIDES] or values["d"][0] != 1 or values["w"][0] != STEM:
-        raise _Wrong(
-            f"ss, ds[0] and ws[0] are {strides}, {values['d'][0]:g} and {values['w'][0]:g}; expected "
-            f"{[1, *STRIDES]}, 1 and {STEM}, the stem being first."
-        )
-    errors = _numbers(job, "test_ep_top1")
+    values = net_values(net, tuple(space.grids), space.official, space.official_block)
+    errors = numbers(job, "test_ep_top1")
     if not errors:
-        raise _Wrong("test_ep_top1 is empty; expected the test error of every epoch.")
-    optim = _field(job, "optim", dict)
+        raise Wrong("test_ep_top1 is empty; expected the test error of every epoch.")
+    optim = field(job, "optim", dict)
     return Training(
-        architecture=space.encode({letter: values[letter][1:] for letter in space.grids}),
-        best=_accuracy("min_test_top1", _field(job, "min_test_top1", float, int)),
+        architecture=space.encode(values),
+        best=_accuracy("min_test_top1", field(job, "min_test_top1", float, int)),
         after=tuple(_accuracy("test_ep_top1", error) for error in errors),
-        seed=_field(job, "rng_seed", int),
+        seed=field(job, "rng_seed", int),
         settings=Settings(
-            _field(optim, "base_lr", float, int), _field(optim, "wd", float, int), _field(optim, "max_ep", int)
+            field(optim, "base_lr", float, int), field(optim, "wd", float, int), field(optim, "max_ep", int)
         ),
-        parameters=_field(job, "params", int),
-        flops=_field(job, "flops", int),
+        parameters=field(job, "params", int),
+        flops=field(job, "flops", int),
     )
-
-
-def _field(job: Any, key: str, *kinds: type) -> Any:
-    if not isinstance(job, dict) or key not in job:
-        raise _Wrong(f"no '{key}'; it holds {_shown(job)}.")
-    if not isinstance(job[key], kinds) or isinstance(job[key], bool):
-        raise _Wrong(f"'{key}' is {_shown(job[key])}; expected {' or '.join(kind.__name__ for kind in kinds)}.")
-    return job[key]
-
-
-def _numbers(job: Any, key: str) -> list[float]:
-    values = _field(job, key, list)
-    if not all(isinstance(value, float | int) and not isinstance(value, bool) for value in values):
-        raise _Wrong(f"'{key}' is {_shown(values)}; expected numbers.")
-    return list(values)
 
 
 def _accuracy(name: str, error: float) -> float:
     if not 0 <= error <= 100:
-        raise _Wrong(f"{name} is {error}; expected an error in percent, 0 to 100.")
+        raise Wrong(f"{name} is {error}; expected an error in percent, 0 to 100.")
     return round(100 - error, 6)  # six decimals are what the files hold
 
 

@@ -44,9 +44,21 @@ class NDS(BlockSpace):
 
         return NDSNetwork(self, architecture, config)
 
-    def truth(self, dataset: str, path: Path | None = None, *, trust_pickle: bool = False) -> GroundTruth:
-        """Return 100-epoch test accuracies of official files or of a pool, or the accuracies of a table."""
-        return load(self, dataset, path, trust_pickle=trust_pickle)
+    def truth(
+        self,
+        dataset: str,
+        path: Path | None = None,
+        *,
+        split: str | None = None,
+        epochs: int | None = None,
+        trust_pickle: bool = False,
+    ) -> GroundTruth:
+        """Return 100-epoch test accuracies of official files or of a pool, or the accuracies of a table.
+
+        NDS has accuracies on CIFAR-10's test images only, split 'test'; to ask for another split or length raises
+        DataError.
+        """
+        return load(self, dataset, path, split=split, epochs=epochs, trust_pickle=trust_pickle)
 
 
 _DEPTHS: Grid = (1, 2, 3, 4, 6, 8, 12, 16, 24)

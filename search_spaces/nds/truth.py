@@ -8,9 +8,10 @@ from pathlib import Path
 from supertau.search_spaces import table
 from supertau.search_spaces.cache import cache_folder
 from supertau.search_spaces.errors import DataError, unknown
+from supertau.search_spaces.files import existing
 from supertau.search_spaces.nds import official
 from supertau.search_spaces.nds.blocks import BlockSpace
-from supertau.search_spaces.truth import GroundTruth
+from supertau.search_spaces.truth import GroundTruth, require_choice
 
 MICRO = "micro"
 CIFAR10 = "cifar10"
@@ -25,28 +26,37 @@ def load(
     dataset: str,
     path: Path | None = None,
     *,
+    split: str | None = None,
+    epochs: int | None = None,
     which: official.Which = "best",
     trust_pickle: bool = False,
 ) -> GroundTruth:
     """Return ground truth: of a path; without one, packaged (micro) or from the cache folder (cifar10).
 
     path: an official ``.json`` file, a folder with official files or a pool, a pool (``.csv``, ``.csv.gz``), or a
-    table of any data set. which: the epoch of official files whose accuracy counts. trust_pickle: has no effect,
-    because no file of NDS is a pickle. Raises UnknownName for a data set that needs a path, DataError saying what is
-    missing and how to get it.
+    table of any data set. split, epochs: what the accuracies have to be; no source has a choice. which: the epoch of
+    official files whose accuracy counts. trust_pickle: has no effect, because no file of NDS is a pickle. Raises
+    UnknownName for a data set that needs a path, DataError saying what is missing and how to get it.
     """
+    dataset = space.resolve_dataset(dataset)
+    truth = _load(space, dataset, path, split, epochs, which)
+    require_choice(truth.source, (split, epochs), (truth.split, truth.epochs))
+    return truth
+
+
+def _load(
+    space: BlockSpace, dataset: str, path: Path | None, split: str | None, epochs: int | None, which: official.Which
+) -> GroundTruth:
     if path is None:
         known = (*space.truths, *space.files)
         if dataset not in known:
             raise unknown("data set", dataset, known)
         return (
-            table.packaged(space, dataset)
+            table.packaged(space, dataset, split=split, epochs=epochs)
             if dataset == MICRO
             else _of_folder(space, dataset, cache_folder() / FOLDER, which)
         )
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder.")
+    path = existing(path)
     is_official = path.suffix.lower() == ".json"
     if path.is_dir() or is_official or official.is_pool(path):
         if dataset != CIFAR10:
@@ -58,7 +68,7 @@ def load(
         _check_best(path, which)
         return official.read_pool(path, space, dataset)
     if table.is_table(path):
-        truth = table.read_table(path, space, dataset)
+        truth = table.read_table(path, space, dataset, split=split, epochs=epochs)
         return replace(truth, chance=official.CHANCE) if dataset == CIFAR10 and truth.chance is None else truth
     raise DataError(
         f"{path}: not a kind of ground truth that can be read. Expected an official NDS file (.json), or a pool or "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,85 @@ def test_primary_column_is_the_first_asked_for(tmp_path: Path) -> None:
         score(path, results=tmp_path, columns=["los"])
 
 
+def test_a_loss_is_negated_and_said_to_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.csv", loss=-noisy(5), params=noisy(50))
+    wrong = score(path, results=tmp_path, columns=["loss"])
+    right = score(path, results=tmp_path, columns=["loss"], lower_is_better=True)
+    assert value(right, "kendall_tau").value == pytest.approx(-value(wrong, "kendall_tau").value)
+    assert value(right, "kendall_tau").value > 0.3
+    assert wrong.record.columns == right.record.columns == ("loss",)
+    assert {run.record.identity for run in load_runs(tmp_path)} == {wrong.record.identity, right.record.identity}
+    assert wrong.record.group != right.record.group, "they are no two seeds of one method"
+    assert right.record.diagnostics["table"] == {
+        "architectures": "architecture",
+        "columns": ["loss"],
+        "left_out": ["params"],
+        "lower_is_better": True,
+        "rows": 400,
+        "notes": ["taken: column 'loss' of 400 rows, lower is better; left out: 'params'"],
+    }
+    assert right.scores["loss"].sum() == pytest.approx(noisy(5).sum())
+
+
+def test_negated_scores_and_a_loss_are_two_records(tmp_path: Path) -> None:
+    """Their scores are the same, what the record says of them is not."""
+    higher = score(write(tmp_path / "mine.csv", quality=noisy(5)), results=tmp_path)
+    lower = score(write(tmp_path / "mine.csv", quality=-noisy(5)), results=tmp_path, lower_is_better=True)
+    assert lower.scores.equals(higher.scores)
+    assert lower.folder != higher.folder
+
+
+def test_other_columns_of_a_file_are_no_seeds_of_one_method(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.csv", a=noisy(5), b=noisy(6))
+    one, two = (score(path, results=tmp_path, columns=[column]).record for column in "ab")
+    assert one.group != two.group
+
+
+@pytest.mark.parametrize(
+    ("sign", "lower", "hint"),
+    [
+        (-1, False, "if lower is better, use --lower-is-better (in Python: lower_is_better=True)"),
+        (1, True, "is lower really better?"),
+        (1, False, None),
+    ],
+)
+def test_scores_that_rank_the_wrong_way_round_get_a_hint(
+    tmp_path: Path, sign: int, lower: bool, hint: str | None
+) -> None:
+    path = write(tmp_path / "mine.csv", quality=sign * noisy(5))
+    for _ in range(2):  # the second finds the record of the first
+        notes = score(path, results=tmp_path, lower_is_better=lower).record.diagnostics["table"]["notes"]
+        assert [note for note in notes if note.startswith("hint: 'quality' seems to rank the wrong way")] == notes[1:]
+        assert len(notes) == (1 if hint is None else 2)
+        assert hint is None or notes[1].endswith(hint)
+        assert hint is None or "'cifar10' is -0." in notes[1]
+
+
+def test_a_loss_that_ranks_the_wrong_way_round_gets_one_hint(tmp_path: Path) -> None:
+    run = score(write(tmp_path / "mine.csv", loss=-noisy(5)), results=tmp_path)
+    assert len(run.record.diagnostics["table"]["notes"]) == 2
+
+
+def test_what_was_taken_is_said_of_the_table_that_is_given(tmp_path: Path) -> None:
+    first = score(write(tmp_path / "mine.csv", quality=noisy(5)), results=tmp_path)
+    second = score(write(tmp_path / "mine.csv", quality=noisy(5), seed=[3] * 400), results=tmp_path)
+    assert second.folder == first.folder
+    (stored,) = load_runs(tmp_path)
+    assert stored.record == second.record
+    assert stored.record.diagnostics["table"]["left_out"] == ["seed"]
+
+
+def test_other_forms_are_judged_the_same(tmp_path: Path) -> None:
+    """One record, whichever file the scores came in."""
+    scores = noisy(5)
+    path = write(tmp_path / "mine.csv", score=scores)
+    plain = score(path, results=tmp_path)
+    (tmp_path / "mine.json").write_text(json.dumps(dict(zip(TEXTS, scores, strict=True))))
+    (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for other in ("mine.json", "mine.csv.gz"):
+        assert score(tmp_path / other, results=tmp_path).folder == plain.folder
+
+
 def bad(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "bad.csv"
     path.write_text(text)
@@ -82,7 +163,7 @@ def bad(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("arch,score\na,1\nb,2\n", r"no column 'architecture'; its columns are: arch, score"),
+        ("net,score\na,1\nb,2\n", r"no column 'architecture'; its columns are: net, score"),
         (f"architecture\n{TEXTS[0]}\n{TEXTS[1]}\n", "no numeric score column"),
         (f"architecture,score\n{TEXTS[0]},1\n{TEXTS[1]},\n", r"1 values of column 'score' are not finite.*line 3"),
         (f"architecture,score\n{TEXTS[0]},1\n{TEXTS[1]},inf\n", r"line 3 \(inf\)"),

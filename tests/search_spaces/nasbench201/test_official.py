@@ -175,7 +175,7 @@ def _change(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         ([1, 2], "not laid out as expected"),
         ({"meta_archs": CELLS}, "Can not find key"),
         (_change(("meta_archs",), [CELLS[0]] * 3), "already in the dict"),
-        (_change(("meta_archs",), [*CELLS[:2], "|conv~0|"]), "cannot read"),
+        (_change(("meta_archs",), [*CELLS[:2], "|conv~0|"]), r"expected the record of architecture 2, \|conv~0\|"),
         (_change(("arch2infos", 0, "full"), None), "not laid out as expected"),
         (_change((*TRIAL, "eval_acc1es"), {}), "seed 777: no result"),
         (_change((*TRIAL, "epochs"), 12), "trial of 12 epochs"),
@@ -284,18 +284,18 @@ def test_one_pth_in_two_folders_is_one_truth(pth: Path, tmp_path: Path) -> None:
 def test_one_nats_folder_in_two_places_is_one_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nats_bench", reason="nats-bench is not installed")
     content = {"12": record(1, 12), "200": record(1, 200)}
-    places = [tmp_path / name / "NATS-tss" for name in ("one", "two", "renumbered", "changed")]
+    places = [tmp_path / name / "NATS-tss" for name in ("one", "two", "renamed", "changed")]
     for place in places:
         place.parent.mkdir()
         write_nats(place, content)
-    (places[2] / "000001.pickle.pbz2").rename(places[2] / "000002.pickle.pbz2")
-    content["200"] = record(2, 200)
+    (places[2] / "000001.pickle.pbz2").rename(places[2] / "1.pickle.pbz2")
+    content["200"]["all_results"]["cifar10-valid", 777] = trial(2, "cifar10-valid", 777, 200)
     (places[3] / "000001.pickle.pbz2").write_bytes(bz2.compress(pickle.dumps(content, 4)))
-    one, two, renumbered, changed = (identity(load(SPACE, "cifar10", place)) for place in places)
+    one, two, renamed, changed = (identity(load(SPACE, "cifar10", place)) for place in places)
     assert one == two
     assert one[3] == "NATS-tss (1 of 3 architectures)"
-    assert len({one, renumbered, changed}) == 3
-    assert one[:4] == renumbered[:4] == changed[:4]
+    assert len({one, renamed, changed}) == 3
+    assert one[:4] == renamed[:4] == changed[:4]
     monkeypatch.chdir(places[0])
     assert identity(load(SPACE, "cifar10", Path())) == one  # a folder that is given without its name
 

@@ -110,7 +110,6 @@ def test_unknown_operation_without_a_near_one_lists_all_of_them():
         "|+|+|",
         "||+||+||",
         "garbage",
-        "310421",
         "\0",
     ],
 )
@@ -136,12 +135,15 @@ PIECES = ["|", "+", "~", "0", "1", "2", "3", "-", " ", "\n", "\u00b2", "\u0660",
 @example(TEXT.replace("~2", "~" + "1" * 4301))  # longer than the longest number Python reads
 @example(TEXT.replace("~0", "~\u0660"))  # a digit, but not one of the form's
 @example(TEXT.replace("~0", "~00"))
-def test_parse_reads_only_what_format_writes_and_raises_nothing_else(text):
+def test_parse_reads_only_what_format_writes_but_for_blanks_and_raises_nothing_else(text):
     try:
         cell = SPACE.parse(text)
     except InvalidArchitecture:
         return
-    assert SPACE.format(cell) == text.strip()
+    if text.strip().isdecimal():
+        assert cell == CELLS[int(text)]
+    else:
+        assert SPACE.format(cell) == "".join(text.split())
 
 
 @given(st.integers(0, len(TEXT)), st.integers(0, len(TEXT)), st.sampled_from(["", *PIECES]))
@@ -151,7 +153,7 @@ def test_a_damaged_text_is_refused_or_is_another_cell(start, stop, piece):
         cell = SPACE.parse(text)
     except InvalidArchitecture:
         return
-    assert SPACE.format(cell) == text.strip()
+    assert text in ("0", "1", "2", "3") or SPACE.format(cell) == "".join(text.split())
 
 
 @pytest.mark.parametrize("cell", [(), (0,) * 5, (0,) * 7])

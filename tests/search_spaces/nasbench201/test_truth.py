@@ -94,8 +94,8 @@ def test_finding_the_package_does_not_import_it() -> None:
 
 
 def test_unknown_names_and_files(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match=r"unknown data set 'cifar-10'. Did you mean 'cifar10'"):
-        truth.load(SPACE, "cifar-10")
+    with pytest.raises(UnknownName, match=r"unknown data set 'cifar-11'. Did you mean 'cifar10'"):
+        truth.load(SPACE, "cifar-11")
     with pytest.raises(UnknownName, match="unknown data set"):
         truth.built_in(SPACE, "mnist")
     with pytest.raises(DataError, match="no such file or folder"):

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.nasbench301.forms import parse
 from supertau.search_spaces.nasbench301.genotype import (
     CHOICES,
     OPERATIONS,
     PAIRS,
     decoded,
     encoded,
-    parse,
     to_aw_nas,
     to_compact,
     to_genotype,

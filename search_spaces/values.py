@@ -1,0 +1,86 @@
+"""Architectures as values of people's files: numbers, nested lists, dictionaries and objects as the text they mean."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import warnings
+from typing import Any
+
+from supertau.search_spaces.errors import InvalidArchitecture
+
+_NUMBER = re.compile(r"\s*-?[0-9]+(?:\.0*)?\s*", re.ASCII)
+
+
+def as_text(value: object) -> str:
+    """Return the text of a value: of a whole number its digits, of a list, dictionary or object its ``repr``.
+
+    Arrays become lists first. Raises InvalidArchitecture for what is no architecture in any space: an empty value, a
+    truth value, a number with a fraction.
+    """
+    if isinstance(value, str):
+        text = value
+    elif value is None or (isinstance(value, float) and math.isnan(value)):
+        text = ""
+    else:
+        value = _plain(value)
+        if isinstance(value, bool):
+            raise InvalidArchitecture(f"the truth value {value} is not an architecture.")
+        if isinstance(value, int | float):
+            if not (math.isfinite(value) and value == int(value)):
+                raise InvalidArchitecture(f"the number {value} is not an architecture.")
+            return str(int(value))
+        text = repr(value)
+    if not text.strip():
+        raise InvalidArchitecture("the value is empty.")
+    return text
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a whole number."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with Python's own numbers and lists in place of numpy's, at any depth."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(of_key) for key, of_key in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_plain, value))
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value))
+    return value
+
+
+def literal(text: str) -> Any:
+    """Return the value of a text in Python's notation or JSON's, of which nothing is run; the caller limits its length.
+
+    Raises ValueError for any other text, and where a dictionary has a key twice.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python about strange text
+            tree = ast.parse(text.strip(), mode="eval").body
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Dict):
+                    _require_different([None if key is None else ast.dump(key) for key in node.keys])
+            return ast.literal_eval(tree)
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
+        try:
+            return json.loads(text, object_pairs_hook=_dictionary)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
+def _dictionary(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _require_different([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _require_different(keys: list[str | None]) -> None:
+    if len(set(keys)) < len(keys):
+        raise ValueError("a key is there twice")

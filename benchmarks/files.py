@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from supertau.search_spaces.errors import SupertauError
@@ -23,10 +24,12 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
-        raise SupertauError(f"cannot write '{path}': {error.strerror or error}.") from error
+    except (OSError, RuntimeError) as error:  # torch.save and Parquet raise RuntimeError when the disk is full
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
+        raise SupertauError(f"cannot write '{path}': {reason}. Make room, or choose another folder.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return path
 
 

@@ -41,10 +41,16 @@ class Interrupted(Exception):
 
 
 class StopFlag:
-    """Set by the first Ctrl-C or SIGTERM and looked at between steps; a second one stops at once."""
+    """Set by the first Ctrl-C or SIGTERM and looked at between steps; a second one stops at once.
+
+    at_once: whether the first one stops at once, too. It does wherever nothing is lost by it: while images are loaded,
+    architectures scored (what is scored is on disk shard by shard) and scores judged, but not between two steps of a
+    training, whose state is saved first.
+    """
 
     def __init__(self) -> None:
         self.set = False
+        self.at_once = False
 
     def check(self) -> None:
         """Raise Interrupted when the user asked to stop."""
@@ -64,6 +70,8 @@ def stop_on_signal() -> Iterator[StopFlag]:
         if flag.set:
             raise KeyboardInterrupt
         flag.set = True
+        if flag.at_once:
+            raise Interrupted
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -113,7 +113,11 @@ class TrainingMonitor(Monitor):
         """Return the curve in long form: passes, architecture, score columns; None when nothing was watched."""
         parts = []
         for path in sorted((self.folder / "curve").glob("*.npz")):
-            columns = read_npz(path)
+            try:
+                columns = read_npz(path)
+            except DataError as error:  # the weights of that moment are gone, so the point cannot be made again
+                self.listener(Event(self.run_id, Phase.LOAD, text=f"{error} The curve has a point less."))
+                continue
             passes = int(columns.pop("passes"))
             parts.append(pd.DataFrame({"passes": passes, "architecture": list(texts), **columns}))
         return pd.concat(parts, ignore_index=True) if parts else None

@@ -16,13 +16,14 @@ from filelock import FileLock, Timeout
 from supertau.benchmarks.config import RunConfig
 from supertau.benchmarks.files import remove_parts, require_writable, write_atomically
 from supertau.benchmarks.judging.judge import headline, judged_by, truth_info
-from supertau.benchmarks.record import CostInfo, FailureInfo, Judgement, Phase, Record, Role, Status
+from supertau.benchmarks.record import CostInfo, FailureInfo, Judgement, LaterSchema, Phase, Record, Role, Status
 from supertau.benchmarks.results import (
     CURVE,
     RUNS,
     SCORES,
     TRUTH,
     Run,
+    add_judgement,
     load_runs,
     plain,
     read_run,
@@ -40,12 +41,16 @@ from supertau.benchmarks.task import Task
 from supertau.estimators.estimator import Budget, Diverged, Estimator
 from supertau.estimators.training.checkpoint import CHECKPOINT
 from supertau.estimators.training.processes import ALONE, Processes
-from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.errors import DataError, SupertauError
 from supertau.search_spaces.pool import Pool
 from supertau.search_spaces.space import Architecture
 
 BASE_BYTES = 20_000_000
 """Room that a run needs besides its checkpoint: scores, truth, shards."""
+
+
+OUT_OF_MEMORY = ("not enough memory", "out of memory", "can't allocate memory")
+"""How torch's RuntimeErrors say so."""
 
 
 class RunBusy(SupertauError):
@@ -131,7 +136,9 @@ class _Runner:
         self.task = Task.of(config, trust_pickle=settings.trust_pickle)
 
     def run(self) -> Run:
-        earlier = read_run(self.folder)
+        """Return the run that is there, or carry it out."""
+        self.stop.at_once = True
+        earlier = self._earlier()
         if earlier is not None and earlier.finished:
             return self._reuse(earlier)
         if earlier is not None and earlier.record.status is Status.FAILED:
@@ -147,12 +154,27 @@ class _Runner:
         record = self._begun(device, earlier)
         try:
             return self._work(record, device)
-        except (SupertauError, KeyboardInterrupt, Interrupted) as error:
-            if isinstance(error, Diverged):
-                return self._failed(error)
+        except Diverged as error:
+            return self._failed(error)
+        except (SupertauError, KeyboardInterrupt, Interrupted):
             raise
         except Exception as error:  # a method may fail in any way; the other runs go on and this one is not a gap
+            if _is_the_machines(error):
+                raise SupertauError(f"{type(error).__name__}: {error}. The same command again goes on.") from error
             return self._failed(error)
+
+    def _earlier(self) -> Run | None:
+        """Return what an earlier command left; a damaged record or table is made again, from the checkpoint."""
+        try:
+            earlier = read_run(self.folder)
+            if earlier is not None and earlier.finished:
+                earlier.check()
+            return earlier
+        except LaterSchema:
+            raise
+        except DataError as error:
+            self._report(Phase.RESUME, str(error))
+            return None
 
     def _begun(self, device: torch.device, earlier: Run | None) -> Record:
         """Return the record of a run that begins, or resumes."""
@@ -205,10 +227,18 @@ class _Runner:
         require_writable(folder, BASE_BYTES + int(estimator.cost()["supernet_parameters"]) * 4 * 2 * 2)
         record = self._keep(replace(record, trained_by=trained_by, pool=task.pool_info(pool)))
         if not trained:
+            self.stop.at_once = False  # a checkpoint is saved first
             monitor.begin()
             estimator.train(Budget(config.passes), monitor)
+            untrained = estimator.trains and estimator.cost()["train_images"] == 0
+            if untrained and not config.estimator_config.get("checkpoint"):
+                raise SupertauError(
+                    f"{record.title} trained on no image: the budget of {config.passes:,} images is not enough for a "
+                    "step. Raise --passes, or lower batch_size."
+                )
             monitor.save(estimator, finished=True)
         self.stop.check()
+        self.stop.at_once = True
         # What the method scored on its way, to search or to choose, is a cost of it; watching the curve is not.
         on_the_way = estimator.cost()["score_images"] - monitor.cost()["curve_images"]
         columns, score_cost = score_in_shards(
@@ -218,11 +248,10 @@ class _Runner:
         texts = [task.space.format(a) for a in pool.architectures]
         scores = pd.DataFrame({"architecture": texts, **columns})
         table = task.table(pool.architectures, estimator.parts(pool.architectures))
-        write_table(folder / SCORES, scores)
-        write_table(folder / TRUTH, table)
+        files = write_table(folder / SCORES, scores) | write_table(folder / TRUTH, table)
         curve = monitor.curve_table([task.space.format(a) for a in monitor.curve])
         if curve is not None:
-            write_table(folder / CURVE, curve)
+            files |= write_table(folder / CURVE, curve)
         self._report(Phase.JUDGE, f"metrics of {len(columns)} score columns")
         judgement = task.judge(scores, table, left_out=left_out, threads=torch.get_num_threads())
         costs = {**estimator.cost(), **score_cost, **monitor.cost()}
@@ -236,6 +265,7 @@ class _Runner:
                 cost=CostInfo.of({**costs, "peak_memory_bytes": environment.peak_memory(device)}),
                 judgements=(judgement,),
                 diagnostics=diagnostics,
+                files=files,
             )
         )
         for leftover in (SHARDS, "curve"):
@@ -250,12 +280,10 @@ class _Runner:
         if judgement is None:
             space = self.task.space
             truth = self.task.source.table([space.parse(text) for text in run.scores["architecture"]])
-            before, run = run, judged_by(run, truth, space, self.config.truth_path)
+            judged = judged_by(run, truth, space, self.config.truth_path)
+            run = run if judged is run else add_judgement(run, judged)
             judgement = run.record.judgement(truth_info(truth))
             assert judgement is not None
-            if run is not before:
-                write_table(self.folder / TRUTH, run.truth)
-                write_record(self.folder, run.record)
         self._report(Phase.REUSED, headline(run.record, judgement))
         return run
 
@@ -284,6 +312,13 @@ class _Runner:
 
     def _report(self, phase: Phase, text: str) -> None:
         self.listener(Event(self.identity.run_id, phase, text=text))
+
+
+def _is_the_machines(error: Exception) -> bool:
+    """Return whether an exception is an accident of the machine, not the method's: files, permissions, memory."""
+    return isinstance(error, OSError | MemoryError | EOFError | torch.cuda.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    )
 
 
 def adopt_training(training: str, results: Path, checkpoint: Path) -> str | None:

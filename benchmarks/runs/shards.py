@@ -14,7 +14,7 @@ from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.arrays import read_npz, write_npz
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, StopFlag
 from supertau.estimators.estimator import Estimator, Floats
-from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.errors import DataError, SupertauError
 from supertau.search_spaces.space import Architecture
 
 SHARD = 256
@@ -34,7 +34,8 @@ def score_in_shards(
     """Score a pool shard by shard; return the score columns, and seconds and images of scoring.
 
     A shard that is there already is not scored again. Shards are cut from the pool in the space's order: neighbours
-    have work in common, which a scorer may do once. Raises Interrupted between two shards.
+    have work in common, which a scorer may do once. Raises Interrupted between two shards, or inside one where the flag
+    says at once.
     """
     order = sorted(range(len(architectures)), key=lambda row: estimator.problem.space.order(architectures[row]))
     architectures = [architectures[row] for row in order]
@@ -45,7 +46,7 @@ def score_in_shards(
         path = folder / SHARDS / f"{start:07d}.npz"
         shard = architectures[start : start + SHARD]
         content = hashlib.sha256(repr(shard).encode()).hexdigest()  # another version may have cut the pool otherwise
-        scored = read_npz(path) if path.exists() else {}
+        scored = _stored(path)
         if scored.get("content") != content:
             clock, before = time.monotonic(), estimator.cost()["score_images"]
             columns = checked(estimator, shard, estimator.score(processes.broadcast(shard)))
@@ -63,6 +64,14 @@ def score_in_shards(
     columns = {name: np.concatenate([part[name] for part in parts])[back] for name in names}
     cost = {f"score_{key}": float(sum(float(part[key]) for part in parts)) for key in ("seconds", "images")}
     return columns, cost
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Return a shard that is on disk; nothing where there is none, or a damaged one, which is then scored again."""
+    try:
+        return read_npz(path) if path.exists() else {}
+    except DataError:
+        return {}
 
 
 def follow_scoring(estimator: Estimator) -> None:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from supertau.benchmarks.judging.judge import judge
-from supertau.benchmarks.record import Phase, Record, Role, Status, pool_digest, truth_key
-from supertau.benchmarks.results import Run, latest, load_runs, plain, read_run
+from supertau.benchmarks.record import Phase, Record, Role, Status, _checksum, pool_digest, truth_key
+from supertau.benchmarks.results import DamagedRecord, Run, latest, load_runs, plain, read_run
 from supertau.benchmarks.runs.plan import identify, resolve
 from supertau.benchmarks.runs.runner import run
 from supertau.benchmarks.runs.settings import Settings
@@ -96,18 +96,33 @@ def test_what_is_no_record_is_named(tmp_path: Path, text: str, message: str) -> 
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(text)
     with pytest.raises(DataError, match=message) as caught:
-        load_runs(tmp_path)
+        read_run(folder)
+    with pytest.warns(DamagedRecord, match=message):
+        assert len(load_runs(tmp_path)) == 0
     assert str(folder / "record.json") in str(caught.value)
 
 
 def test_unknown_and_missing_keys_are_refused(old: Path) -> None:
     stored = json.loads(load_runs(old)[0].record.to_json())
+    del stored["checksum"]
+
+    def read(values: dict) -> Record:
+        return Record.from_json(json.dumps({**values, "checksum": _checksum(values)}), "here")
+
+    read(stored)
     for changed in ({**stored, "surprise": 1}, {k: v for k, v in stored.items() if k != "title"}):
         with pytest.raises(DataError, match="is not a record"):
-            Record.from_json(json.dumps(changed), "here")
+            read(changed)
     for name, wrong in (("status", "done"), ("role", "judge")):
         with pytest.raises(DataError, match=wrong):
-            Record.from_json(json.dumps({**stored, name: wrong}), "here")
+            read({**stored, name: wrong})
+
+
+def test_an_edited_record_is_refused(old: Path) -> None:
+    stored = json.loads(load_runs(old)[0].record.to_json())
+    stored["judgements"][0]["metrics"][0]["low"] = 0.9
+    with pytest.raises(DataError, match="'here' was changed after it was written"):
+        Record.from_json(json.dumps(stored), "here")
 
 
 def test_truths_that_differ_in_anything_have_different_columns() -> None:

@@ -65,22 +65,14 @@ def literal(text: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python about strange text
             tree = ast.parse(text.strip(), mode="eval").body
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Dict):
-                    _require_different([None if key is None else ast.dump(key) for key in node.keys])
-            return ast.literal_eval(tree)
-    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
-        try:
-            return json.loads(text, object_pairs_hook=_dictionary)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-
-
-def _dictionary(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _require_different([key for key, _ in pairs])
-    return dict(pairs)
-
-
-def _require_different(keys: list[str | None]) -> None:
-    if len(set(keys)) < len(keys):
-        raise ValueError("a key is there twice")
+        dictionaries = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+        keys = [[key and ast.dump(key) for key in node.keys] for node in dictionaries]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError("not a list or dictionary") from error
+    for of_dictionary in keys:
+        if len(set(of_dictionary)) < len(of_dictionary):
+            raise ValueError("a key is there twice")
+    try:
+        return ast.literal_eval(tree)
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return json.loads(text)  # has true, false and null, which are names in Python

@@ -9,8 +9,9 @@ import re
 import warnings
 from typing import Any
 
-from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.errors import InvalidArchitecture, shortened
 
+_LARGEST = 1e15
 _NUMBER = re.compile(r"\s*-?[0-9]+(?:\.0*)?\s*", re.ASCII)
 
 
@@ -25,14 +26,17 @@ def as_text(value: object) -> str:
     elif value is None or (isinstance(value, float) and math.isnan(value)):
         text = ""
     else:
-        value = _plain(value)
+        try:
+            value = _plain(value)
+            text = repr(value)
+        except (ValueError, RecursionError):  # numbers with thousands of digits; lists that hold themselves
+            raise InvalidArchitecture(f"a value of type {type(value).__name__} is not an architecture.") from None
         if isinstance(value, bool):
             raise InvalidArchitecture(f"the truth value {value} is not an architecture.")
         if isinstance(value, int | float):
-            if not (math.isfinite(value) and value == int(value)):
-                raise InvalidArchitecture(f"the number {value} is not an architecture.")
+            if not (abs(value) < _LARGEST and value == int(value)):
+                raise InvalidArchitecture(f"the number {shortened(text)} is not an architecture.")
             return str(int(value))
-        text = repr(value)
     if not text.strip():
         raise InvalidArchitecture("the value is empty.")
     return text

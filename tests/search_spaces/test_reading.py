@@ -39,7 +39,7 @@ def test_a_column_of_whole_numbers_is_the_benchmarks_index(kind):
 
 
 @pytest.mark.parametrize(
-    "wrong", [-1, 15625, 10**30, 0.5, float("nan"), float("inf"), True, None, "", " ", np.bool_(1)]
+    "wrong", [-1, 15625, 10**30, 10**5000, 1e300, 0.5, float("nan"), float("inf"), True, None, "", " ", np.bool_(1)]
 )
 def test_what_is_no_index(wrong):
     error = refused(NB201, [3, wrong, 5])
@@ -170,6 +170,12 @@ def test_objects_lists_and_arrays_mean_what_their_text_does():
     objects = np.array([part for node in nested for part in node], dtype=object)
     by_node = [objects[:1], objects[1:3], objects[3:]]
     assert NB201.read([nested, tuple(nested), by_node]) == [NB201.parse(text)] * 3
+
+
+def test_objects_without_a_text_are_refused():
+    endless: list[object] = []
+    endless.append(endless)
+    assert list(refused(NB201, [endless, [10**5000], object()]).rows) == [0, 1, 2]
 
 
 def test_encodings_are_refused_because_code_bases_number_differently():

@@ -449,7 +449,7 @@ def test_names_that_people_type_lead_to_the_right_truth(
 
 def test_networks_trained_on_half_of_the_images_are_not_those_of_the_test_accuracy(pth: Path) -> None:
     for split in ("ori-test", "test"):
-        with pytest.raises(DataError, match="'cifar10-valid' names the networks trained on half .*'x-valid', not"):
+        with pytest.raises(DataError, match=r"'cifar10-valid' names the networks trained on half .*'x-valid', not"):
             SPACE.truth("cifar10-valid", pth, split=split)
 
 

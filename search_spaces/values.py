@@ -9,8 +9,9 @@ import re
 import warnings
 from typing import Any
 
-from supertau.search_spaces.errors import InvalidArchitecture
+from supertau.search_spaces.errors import InvalidArchitecture, shortened
 
+_LARGEST = 1e15
 _NUMBER = re.compile(r"\s*-?[0-9]+(?:\.0*)?\s*", re.ASCII)
 
 
@@ -25,14 +26,17 @@ def as_text(value: object) -> str:
     elif value is None or (isinstance(value, float) and math.isnan(value)):
         text = ""
     else:
-        value = _plain(value)
+        try:
+            value = _plain(value)
+            text = repr(value)
+        except (ValueError, RecursionError):  # numbers with thousands of digits; lists that hold themselves
+            raise InvalidArchitecture(f"a value of type {type(value).__name__} is not an architecture.") from None
         if isinstance(value, bool):
             raise InvalidArchitecture(f"the truth value {value} is not an architecture.")
         if isinstance(value, int | float):
-            if not (math.isfinite(value) and value == int(value)):
-                raise InvalidArchitecture(f"the number {value} is not an architecture.")
+            if not (abs(value) < _LARGEST and value == int(value)):
+                raise InvalidArchitecture(f"the number {shortened(text)} is not an architecture.")
             return str(int(value))
-        text = repr(value)
     if not text.strip():
         raise InvalidArchitecture("the value is empty.")
     return text
@@ -65,22 +69,14 @@ def literal(text: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python about strange text
             tree = ast.parse(text.strip(), mode="eval").body
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Dict):
-                    _require_different([None if key is None else ast.dump(key) for key in node.keys])
-            return ast.literal_eval(tree)
-    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
-        try:
-            return json.loads(text, object_pairs_hook=_dictionary)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-
-
-def _dictionary(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _require_different([key for key, _ in pairs])
-    return dict(pairs)
-
-
-def _require_different(keys: list[str | None]) -> None:
-    if len(set(keys)) < len(keys):
-        raise ValueError("a key is there twice")
+        dictionaries = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+        keys = [[key and ast.dump(key) for key in node.keys] for node in dictionaries]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError("not a list or dictionary") from error
+    for of_dictionary in keys:
+        if len(set(of_dictionary)) < len(of_dictionary):
+            raise ValueError("a key is there twice")
+    try:
+        return ast.literal_eval(tree)
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return json.loads(text)  # has true, false and null, which are names in Python

@@ -52,6 +52,7 @@ _EXAMPLE = (
 _NUMBERS = {name: number for number, name in enumerate(OPERATIONS)}
 _AW_NAS = {f"{kind}_{number}": kind for number, kind in enumerate(KINDS)}
 _ASSIGNED = re.compile(r"\A\w+\s*=\s*(?=[\w.]+\()", re.ASCII)
+_FUNCTION = re.compile(r"(?:\w+\.)*(?:Genotype|Configuration)(?=\()", re.ASCII)
 _CONFIGURED = re.compile(r"(?:.*:)?(?:edge|inputs_node)_(?:normal|reduce)_[0-9]+", re.ASCII)
 
 
@@ -125,9 +126,10 @@ def _tree(text: str) -> ast.Call | ast.Tuple | ast.List | ast.Dict:
         _unreadable(text)
     if isinstance(tree, ast.Tuple | ast.List | ast.Dict):
         return tree
+    function = _FUNCTION.match(source)
     if isinstance(tree, ast.Call) and not tree.args and all(keyword.arg for keyword in tree.keywords):
-        function = tree.func.attr if isinstance(tree.func, ast.Attribute) else getattr(tree.func, "id", "")
-        if is_aw_nas or function in ("Genotype", "Configuration"):
+        is_known = function is not None and tree.func.end_col_offset == function.end()
+        if is_aw_nas or is_known:
             return tree
     _unreadable(text)
 

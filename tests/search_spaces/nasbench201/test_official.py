@@ -346,3 +346,121 @@ def test_real_nats_values(real: Path) -> None:
     assert load(SPACE, "cifar100", real).mean[0] == pytest.approx(52.70, abs=5e-3)
     assert load(SPACE, "cifar100", real, split="x-test").mean[0] == pytest.approx(52.913, abs=5e-3)
     assert load(SPACE, "cifar10", real, epochs=12).seeds == ("111", "777")
+
+
+# --- records in the wrong place ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    pytest.importorskip("nats_bench", reason="nats-bench is not installed")
+    folder = tmp_path / "NATS-tss"
+    write_nats(folder, None)
+    for cell in range(3):
+        content = {"12": record(cell, 12), "200": record(cell, 200)}
+        (folder / f"{cell:06d}.pickle.pbz2").write_bytes(bz2.compress(pickle.dumps(content, 4)))
+    return folder
+
+
+def test_the_whole_folder_is_read(whole: Path) -> None:
+    assert [SPACE.format(cell) for cell in load(SPACE, "cifar10", whole).architectures] == CELLS
+
+
+@pytest.mark.parametrize("epochs", [12, 200])
+def test_files_that_were_swapped_or_copied_are_not_read_for_the_wrong_cells(whole: Path, epochs: int) -> None:
+    one, two = (whole / f"00000{cell}.pickle.pbz2" for cell in (1, 2))
+    content = two.read_bytes()
+    two.write_bytes(one.read_bytes())
+    with pytest.raises(DataError, match=r"000002\.pickle\.pbz2: expected the record of architecture 2, .* 1, "):
+        load(SPACE, "cifar10", whole, epochs=epochs)
+    one.write_bytes(content)
+    with pytest.raises(DataError, match=r"000001\.pickle\.pbz2: expected the record of architecture 1, .* 2, "):
+        load(SPACE, "cifar10", whole, epochs=epochs)
+
+
+@pytest.mark.parametrize(("key", "value"), [("arch_index", 0), ("arch_str", CELLS[0])])
+def test_a_record_has_the_index_and_the_architecture_of_its_file(whole: Path, key: str, value: Any) -> None:
+    content = {"12": record(1, 12), "200": {**record(1, 200), key: value}}
+    (whole / "000001.pickle.pbz2").write_bytes(bz2.compress(pickle.dumps(content, 4)))
+    with pytest.raises(DataError, match=r"000001\.pickle\.pbz2: expected the record of architecture 1"):
+        load(SPACE, "cifar10", whole)
+
+
+def test_two_files_of_one_architecture(whole: Path) -> None:
+    shutil.copy(whole / "000001.pickle.pbz2", whole / "1.pickle.pbz2")
+    with pytest.raises(DataError, match=r"1\.pickle\.pbz2: architecture 1 is in 000001\.pickle\.pbz2 already"):
+        load(SPACE, "cifar10", whole)
+
+
+def test_another_index_does_not_rename_the_cells(whole: Path) -> None:
+    index = {"meta_archs": CELLS[::-1], "total_archs": 3, "arch2infos": None, "evaluated_indexes": set()}
+    (whole / META).write_bytes(bz2.compress(pickle.dumps(index, 4)))
+    with pytest.raises(DataError, match=r"000000\.pickle\.pbz2: expected the record of architecture 0"):
+        load(SPACE, "cifar10", whole)
+
+
+def test_swapped_records_in_single_files(tmp_path: Path) -> None:
+    for name, keys in (("swapped.pth", ("less", "full")), ("swapped.pickle.pbz2", ("12", "200"))):
+        content = official(keys)
+        infos = content["arch2infos"]
+        infos[0], infos[2] = infos[2], infos[0]
+        if name.endswith(".pth"):
+            torch.save(content, tmp_path / name)
+        else:
+            pytest.importorskip("nats_bench", reason="nats-bench is not installed")
+            (tmp_path / name).write_bytes(bz2.compress(pickle.dumps(content, 4)))
+        with pytest.raises(DataError, match=rf"{name}, architecture 0: expected the record of architecture 0, .* 2, "):
+            load(SPACE, "cifar10", tmp_path / name)
+
+
+def test_real_records_that_were_swapped(real: Path, tmp_path: Path) -> None:
+    folder = tmp_path / real.name
+    shutil.copytree(real, folder, copy_function=shutil.copyfile)
+    (folder / "000011.pickle.pbz2").rename(folder / "000012.pickle.pbz2")
+    with pytest.raises(DataError, match=r"000012\.pickle\.pbz2: expected the record of architecture 12, .* 11, "):
+        load(SPACE, "cifar10", folder)
+
+
+# --- which truth is asked for -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "split", "dataset", "read", "trained_on"),
+    [
+        ("cifar10", None, "cifar10", "x-valid", "cifar10-valid"),
+        ("cifar10-valid", None, "cifar10", "x-valid", "cifar10-valid"),
+        ("CIFAR10-VALID", "x-valid", "cifar10", "x-valid", "cifar10-valid"),
+        ("CIFAR-10", "ori-test", "cifar10", "ori-test", "cifar10"),
+        ("cifar-10", "test", "cifar10", "ori-test", "cifar10"),
+        ("CIFAR_100", "valid", "cifar100", "x-valid", "cifar100"),
+        ("ImageNet16-120", "x-test", "imagenet16-120", "x-test", "ImageNet16-120"),
+        ("imagenet16", None, "imagenet16-120", "x-valid", "ImageNet16-120"),
+    ],
+)
+def test_names_that_people_type_lead_to_the_right_truth(
+    pth: Path, asked: str, split: str | None, dataset: str, read: str, trained_on: str
+) -> None:
+    truth = SPACE.truth(asked, pth, split=split)
+    assert (truth.dataset, truth.split, truth.epochs) == (dataset, read, 200)
+    assert truth.trials[0, 0] == accuracy(0, trained_on, read, 777, 200)
+    twelve = SPACE.truth(asked, pth, split=split, epochs=12)
+    assert (twelve.epochs, twelve.trials[0, 0]) == (12, accuracy(0, trained_on, read, 111, 12))
+
+
+def test_networks_trained_on_half_of_the_images_are_not_those_of_the_test_accuracy(pth: Path) -> None:
+    for split in ("ori-test", "test"):
+        with pytest.raises(DataError, match=r"'cifar10-valid' names the networks trained on half .*'x-valid', not"):
+            SPACE.truth("cifar10-valid", pth, split=split)
+
+
+def test_test_alone_is_not_enough_where_there_are_two(pth: Path) -> None:
+    for dataset in ("cifar100", "imagenet16-120"):
+        with pytest.raises(UnknownName, match=f"split 'test' of {dataset} may be 'ori-test', .* 'x-test', .*say which"):
+            SPACE.truth(dataset, pth, split="test")
+
+
+def test_epochs_of_zero_are_not_the_usual_ones(pth: Path) -> None:
+    with pytest.raises(UnknownName, match="12 or 200 epochs, not 0"):
+        SPACE.truth("cifar10", pth, epochs=0)
+    with pytest.raises(DataError, match="not x-valid after 0"):
+        SPACE.truth("cifar10", epochs=0)

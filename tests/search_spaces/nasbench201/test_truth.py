@@ -107,3 +107,63 @@ def test_unknown_names_and_files(tmp_path: Path) -> None:
             truth.load(SPACE, "cifar10", path)
     with pytest.raises(DataError, match="holds x-valid accuracies after 200 epochs, not x-valid after 12"):
         truth.load(SPACE, "cifar10", epochs=12)
+
+
+@pytest.mark.parametrize(
+    ("asked", "dataset"),
+    [
+        ("CIFAR-10", "cifar10"),
+        ("cifar10-valid", "cifar10"),
+        ("Cifar_100", "cifar100"),
+        ("ImageNet16-120", "imagenet16-120"),
+        ("imagenet16", "imagenet16-120"),
+        ("IN16-120", "imagenet16-120"),
+    ],
+)
+def test_built_in_truths_by_other_names(asked: str, dataset: str) -> None:
+    assert SPACE.resolve_dataset(asked) == dataset
+    assert SPACE.truth(asked) is truth.built_in(SPACE, dataset)
+
+
+def test_names_of_other_data_sets_stay_as_they_are() -> None:
+    for name in ("cifar", "imagenet", "my images", "micro", "", "svhn"):
+        assert SPACE.resolve_dataset(name) == name
+    with pytest.raises(UnknownName, match=r"unknown data set 'imagenet'. Did you mean 'imagenet16-120'"):
+        SPACE.truth("imagenet")
+
+
+def test_the_built_in_truth_has_one_split_and_length() -> None:
+    assert SPACE.truth("cifar10", split="x-valid", epochs=200) is SPACE.truth("cifar10")
+    assert SPACE.truth("cifar100", split="valid") is SPACE.truth("cifar100")
+    with pytest.raises(DataError, match="x-valid accuracies after 200 epochs, not ori-test after 200; give the path"):
+        SPACE.truth("cifar10", split="test")
+    with pytest.raises(DataError, match="holds x-valid accuracies after 200 epochs, not x-valid after 12"):
+        SPACE.truth("cifar10", epochs=12)
+
+
+def test_a_table_is_of_the_data_set_that_it_says_however_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    cells = [SPACE.format(cell) for cell in list(SPACE.enumerate())[:2]]
+    path.write_text(
+        '# supertau {"dataset": "CIFAR-10", "split": "x-valid", "epochs": 200}\n'
+        f"architecture,accuracy\n{cells[0]},91\n{cells[1]},92\n",
+        encoding="utf-8",
+    )
+    for name in ("cifar10", "CIFAR-10", "cifar10-valid"):
+        assert SPACE.truth(name, path, split="valid").dataset == "cifar10"
+    with pytest.raises(DataError, match="the table says its split is 'x-valid', not 'ori-test'"):
+        SPACE.truth("cifar10", path, split="test")
+    with pytest.raises(DataError, match="the table says its epochs is 200, not 12"):
+        SPACE.truth("cifar10", path, epochs=12)
+    with pytest.raises(DataError, match="the table says its dataset is 'cifar10', not 'cifar100'"):
+        SPACE.truth("cifar100", path)
+
+
+def test_a_table_with_the_index_of_the_benchmark(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("architecture,accuracy\n12759,91\n3,92\n", encoding="utf-8")
+    whole = list(SPACE.enumerate())
+    assert SPACE.truth("mine", path).architectures == (whole[12759], whole[3])
+    path.write_text(f"architecture,accuracy\n12759,91\n{SPACE.format(whole[3])},92\n4,93\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"table\.csv, line 3: .* is a text among numbers"):
+        SPACE.truth("mine", path)

@@ -201,3 +201,24 @@ def test_names_and_paths_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("-")
     with pytest.raises(DataError, match="not a kind of ground truth"):
         load(SPACE, "cifar10", tmp_path / "notes.txt")
+
+
+def test_what_there_is_can_be_asked_for_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "pool.csv.gz"
+    write_pool(path, [(SPACE.format(SOME[0]), 94.5)])
+    for name in ("cifar10", "CIFAR-10"):
+        assert SPACE.truth(name, path, split="val (surrogate)", epochs=100).table(()).dataset == "cifar10"
+    with pytest.raises(DataError, match=r"split 'val \(surrogate\)' after 100 epochs only, not of split 'test'\."):
+        SPACE.truth("cifar10", path, split="test")
+    with pytest.raises(DataError, match="not of 200 epochs"):
+        SPACE.truth("cifar10", path, epochs=200)
+    with pytest.raises(DataError, match="the table says its epochs is"):
+        SPACE.truth("micro", epochs=100_000)
+
+
+def test_a_pool_with_shifted_numbers_of_operations(tmp_path: Path) -> None:
+    rows = [("(" + ", ".join([str(((0, 3), (1, 2)) * 4)] * 2) + ")", 94.0)]
+    rows.append((rows[0][0].replace("(1, 2)", "(1, 7)"), 95.0))
+    write_pool(tmp_path / "pool.csv.gz", rows)
+    with pytest.raises(DataError, match=r"pool\.csv\.gz, line 3: .*operation number 7 .*1 of the 2 rows .*off-by-one"):
+        SPACE.truth("cifar10", tmp_path / "pool.csv.gz")

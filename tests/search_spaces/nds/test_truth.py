@@ -358,3 +358,13 @@ def test_a_table_of_any_data_set(tmp_path):
     assert mine.trials.tolist() == [[80], [81]]
     with pytest.raises(UnknownName, match="unknown data set of NDS files 'my images'"):
         RESNET.truth("my images", written(tmp_path, [job()]))
+
+
+def test_what_there_is_can_be_asked_for_and_nothing_else(tmp_path):
+    path = written(tmp_path, [job()])
+    whole = RESNET.truth("CIFAR-10", path, split="test", epochs=RESNET.truth("cifar10", path).epochs)
+    assert (whole.dataset, whole.split) == ("cifar10", "test")
+    with pytest.raises(DataError, match=r"split 'test' after \d+ epochs only, not of split 'x-valid' and 12 epochs"):
+        RESNET.truth("cifar10", path, split="x-valid", epochs=12)
+    with pytest.raises(DataError, match="the table says its split is"):
+        RESNET.truth("micro", split="x-valid")

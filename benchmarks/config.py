@@ -8,12 +8,23 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class TruthChoice:
+    """Which ground truth is asked for: data set, file or folder (None: built in), split and epochs (None: usual)."""
+
+    dataset: str
+    path: str | None = None
+    split: str | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides what a run computes. Fields are those of `Preset` where they share a name.
 
     estimator: registered name, or 'module:Class'. validation_split: 'train' or 'test'. truth, truth_path: data set of
-    the ground truth, and the file or folder it is read from (None: built in, or found in the data folder). preset: only
-    a name for values that all stand here.
+    the ground truth, and the file or folder it is read from (None: built in, or in the data folder); truth_split,
+    truth_epochs: which of its accuracies, None for the source's usual ones. preset: only a name for values that all
+    stand here.
     """
 
     estimator: str
@@ -34,6 +45,13 @@ class RunConfig:
     truth_path: str | None
     preset: str
     estimator_config: dict[str, Any] = field(default_factory=dict)
+    truth_split: str | None = None
+    truth_epochs: int | None = None
+
+    @property
+    def truth_choice(self) -> TruthChoice:
+        """Which ground truth is asked for."""
+        return TruthChoice(self.truth, self.truth_path, self.truth_split, self.truth_epochs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""

@@ -21,6 +21,10 @@ class TaskOptions(TypedDict, total=False):
     preset: Annotated[str, Help("smoke, quick, standard or paper [default: quick].")]
     truth: Annotated[str, Help("Data set of the ground truth [default: the space's first].")]
     truth_path: Annotated[str, Help("Official file, NATS-Bench folder or table to read it from.")]
+    truth_split: Annotated[
+        str, Help("Images that true accuracies were measured on, where the source has several, e.g. x-test.")
+    ]
+    truth_epochs: Annotated[int, Help("Length of the true trainings, where the source has several.", least=1)]
     pool: Annotated[str, Help("all, unique, connected, any of them with :COUNT, or a file of architectures.")]
     images: Annotated[str, Help("Image set.")]
     image_size: Annotated[int, Help("Side of the images in pixels.", least=1)]
@@ -70,7 +74,7 @@ class ExecutionOptions(TypedDict, total=False):
         Help(
             "local: processes on this machine [default]. ray: a Ray cluster that is already there; the results folder "
             "and the folder this is started in must be on storage that its nodes share, and a run whose node is lost "
-            "goes on on another."
+            "continues on another."
         ),
     ]
     ray_address: Annotated[

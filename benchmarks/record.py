@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from supertau.benchmarks.config import RunConfig
+from supertau.benchmarks.config import RunConfig, TruthChoice
 from supertau.search_spaces.errors import DataError
 
 SCHEMA_VERSION = 2
@@ -151,13 +151,13 @@ class Judgement:
     """All metrics of a run against one ground truth.
 
     left_out: the training seed that does not judge, because the scores were made from it (noise ceiling).
-    truth_path: where the truth was read from, None for a built-in one; a label, not part of what it is.
+    asked: how the truth was asked for; a label, not part of what it is.
     """
 
     truth: TruthInfo
     metrics: tuple[MetricRow, ...]
     left_out: str | None = None
-    truth_path: str | None = None
+    asked: TruthChoice | None = None
 
     def find(self, view: str, column: str, key: str) -> MetricRow | None:
         """Return one row, None where the record has none."""
@@ -329,7 +329,8 @@ def _record(plain: dict[str, Any]) -> Record:
 def _judgement(plain: dict[str, Any]) -> Judgement:
     truth = TruthInfo(**{**plain["truth"], "seeds": tuple(plain["truth"]["seeds"])})
     metrics = tuple(MetricRow(**row) for row in plain["metrics"])
-    return Judgement(truth, metrics, plain["left_out"], plain["truth_path"])
+    asked = None if plain["asked"] is None else TruthChoice(**plain["asked"])
+    return Judgement(truth, metrics, plain["left_out"], asked)
 
 
 def _from_version_1(old: dict[str, Any]) -> dict[str, Any]:
@@ -350,7 +351,7 @@ def _from_version_1(old: dict[str, Any]) -> dict[str, Any]:
             "truth": {**{k: v for k, v in truths[name].items() if k in known}, "key": name},
             "metrics": rows,
             "left_out": judged.get("left_out_trial"),
-            "truth_path": config["truth_path"],
+            "asked": {"dataset": name, "path": config["truth_path"]},
         }
         for name, rows in by_truth.items()
     ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from supertau.benchmarks.config import RunConfig
+from supertau.benchmarks.config import RunConfig, TruthChoice
 from supertau.benchmarks.judging.judge import judge, truth_info, truth_table
 from supertau.benchmarks.record import Judgement, PoolInfo, TruthInfo, pool_digest
 from supertau.search_spaces.errors import DataError, SupertauError
@@ -45,36 +45,35 @@ class Task:
     def __init__(
         self,
         space: SearchSpace,
-        truth: str,
+        truth: TruthChoice,
         pool: str | Pool,
         *,
-        truth_path: str | None = None,
         images: ImageChoice | None = None,
         trust_pickle: bool = False,
     ) -> None:
-        """truth: a data set. pool: architectures, or a specification of them as for `select`.
+        """pool: architectures, or a specification of them as for `select`.
 
-        truth_path: a file or folder to read the truth from, None for what is built in or in the data folder.
         images: None where nothing is trained or scored.
         """
-        self.space, self.truth_name, self.truth_path = space, truth, truth_path
+        self.space, self.asked = space, truth
         self._pool, self._images, self._trust_pickle = pool, images, trust_pickle
 
     @classmethod
     def of(cls, config: RunConfig, *, trust_pickle: bool = False) -> Task:
         """Return the task of a run's configuration."""
         images = ImageChoice(config.images, config.image_size, config.train, config.validation, config.validation_split)
-        return cls(
-            get_space(config.space), config.truth, config.pool,
-            truth_path=config.truth_path, images=images, trust_pickle=trust_pickle,
-        )  # fmt: skip
+        return cls(get_space(config.space), config.truth_choice, config.pool, images=images, trust_pickle=trust_pickle)
 
     # --- ground truth and pool ----------------------------------------------------------------------------------------
     @cached_property
     def source(self) -> GroundTruth | Surrogate:
         """The ground truth as it is read: a table, or a model that predicts."""
-        path = Path(self.truth_path) if self.truth_path else None
-        return self.space.truth(self.truth_name, path, trust_pickle=self._trust_pickle)
+        asked = self.asked
+        path = Path(asked.path) if asked.path else None
+        # Spaces of plugins need not know of splits and epochs: they are passed on when they are asked for.
+        choice: dict[str, Any] = {"split": asked.split, "epochs": asked.epochs}
+        given = {name: value for name, value in choice.items() if value is not None}
+        return self.space.truth(asked.dataset, path, trust_pickle=self._trust_pickle, **given)
 
     @cached_property
     def _asked(self) -> Pool:
@@ -166,4 +165,4 @@ class Task:
         self, scores: pd.DataFrame, table: pd.DataFrame, *, left_out: str | None = None, threads: int = 1
     ) -> Judgement:
         """Return every metric of scores whose rows are those of a truth table; see `judge`."""
-        return judge(scores, table, self.truth_info, left_out=left_out, truth_path=self.truth_path, threads=threads)
+        return judge(scores, table, self.truth_info, left_out=left_out, asked=self.asked, threads=threads)

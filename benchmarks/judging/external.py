@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from supertau.benchmarks.config import TruthChoice
 from supertau.benchmarks.files import require_writable
 from supertau.benchmarks.judging.columns import USE_LOWER, ScoreTable, read_scores
 from supertau.benchmarks.judging.forms import Given
@@ -35,6 +36,8 @@ def keep_scores(
     space: str = "nasbench201",
     truth: str | None = None,
     truth_path: Path | str | None = None,
+    truth_split: str | None = None,
+    truth_epochs: int | None = None,
     columns: Sequence[str] | None = None,
     lower_is_better: bool = False,
     source: str = "",
@@ -56,9 +59,9 @@ def keep_scores(
     read = read_scores(scores, where, columns, lower_is_better=lower_is_better)
     architectures, values = read.architectures, read.scores
     pool = Pool(_pool_name(where, architectures, origin), tuple(architectures))
-    path = None if truth_path is None else str(truth_path)
-    dataset = truth or (*where.truths, *where.files)[0]
-    task = Task(where, dataset, pool, truth_path=path, trust_pickle=trust_pickle)
+    dataset = where.resolve_dataset(truth) if truth else (*where.truths, *where.files)[0]
+    asked = TruthChoice(dataset, None if truth_path is None else str(truth_path), truth_split, truth_epochs)
+    task = Task(where, asked, pool, trust_pickle=trust_pickle)
     task.require_all(f"'{origin}'")
     title = name or Path(origin.removesuffix(".gz")).stem
     texts = [where.format(a) for a in architectures]
@@ -73,7 +76,7 @@ def keep_scores(
     with FileLock(folder / ".lock"):
         earlier = _earlier(folder)
         if earlier is not None:
-            judged = judged_by(earlier, task.truth, where, path)
+            judged = judged_by(earlier, task.truth, where, asked)
             run = earlier if judged is earlier else add_judgement(earlier, judged)
         else:
             truth_rows = task.table(tuple(architectures[row] for row in order))

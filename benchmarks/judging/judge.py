@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from supertau.benchmarks.config import TruthChoice
 from supertau.benchmarks.judging.views import PART, View, views
 from supertau.benchmarks.metrics import METRICS, MetricValue, PoolError, evaluate_many, limited_threads, noise_ceiling
 from supertau.benchmarks.record import Judgement, MetricRow, Record, TruthInfo, truth_key
@@ -60,7 +61,7 @@ def judge(
     info: TruthInfo,
     *,
     left_out: str | None = None,
-    truth_path: str | None = None,
+    asked: TruthChoice | None = None,
     threads: int = 1,
 ) -> Judgement:
     """Return every metric of every score column on every view.
@@ -79,7 +80,7 @@ def judge(
             )
             for column, values in zip(columns, judged, strict=True):
                 rows += [_row(view.name, column, value, ceiling.get(value.key)) for value in values]
-    return Judgement(info, tuple(rows), left_out, truth_path)
+    return Judgement(info, tuple(rows), left_out, asked)
 
 
 def _row(view: str, column: str, v: MetricValue, ceiling: float | None) -> MetricRow:
@@ -98,7 +99,7 @@ def _ceiling(view: View) -> dict[str, float | None]:
     return ceiling.values  # noqa: PD011
 
 
-def judged_by(run: Run, truth: GroundTruth, space: SearchSpace, truth_path: str | None = None) -> Run:
+def judged_by(run: Run, truth: GroundTruth, space: SearchSpace, asked: TruthChoice | None = None) -> Run:
     """Return a finished run with its stored scores judged by a truth, in memory; the run itself where it was already.
 
     Raises DataError when the truth lacks an architecture of the run's pool.
@@ -111,7 +112,7 @@ def judged_by(run: Run, truth: GroundTruth, space: SearchSpace, truth_path: str 
     if missing:
         raise DataError(f"'{truth.source}' lacks {missing} of this run's architectures; choose --pool accordingly.")
     table = with_trials(run.truth, truth, architectures)
-    judgement = judge(run.scores, table, info, truth_path=truth_path)
+    judgement = judge(run.scores, table, info, asked=asked)
     return Run(run.folder, replace(run.record, judgements=(*run.record.judgements, judgement)), table)
 
 

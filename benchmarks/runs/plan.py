@@ -18,10 +18,11 @@ from supertau.estimators.estimator import Estimator
 from supertau.estimators.registry import ESTIMATORS
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import SupertauError
+from supertau.search_spaces.files import is_file
 from supertau.search_spaces.pool import select
 from supertau.search_spaces.spaces import get_space
 
-LABELS = ("preset", "truth", "truth_path")
+LABELS = ("preset", "truth", "truth_path", "truth_split", "truth_epochs")
 """Fields that scores do not depend on: a preset is only a name for values that all stand in the configuration, and
 truth judges scores. Exceptions: see `identify`."""
 
@@ -50,9 +51,9 @@ def identify(config: RunConfig, cls: type[Estimator] | None = None) -> Identity:
     cls = cls or ESTIMATORS.resolve(config.estimator)
     space = get_space(config.space)
     values = config.as_dict()
-    if Path(config.pool).is_file():
+    if is_file(Path(config.pool)):
         values["pool"] = pool_digest(map(space.format, select(space, config.pool).architectures))
-    if config.truth_path is not None and Path(config.truth_path).is_file():
+    if config.truth_path is not None and is_file(Path(config.truth_path)):
         values["truth_path"] = digest(Path(config.truth_path), "sha256")
     judged = cls.uses_truth or not space.is_listable
     scores = _hash(values, LABELS[:1] if judged else LABELS)
@@ -68,7 +69,9 @@ def identify(config: RunConfig, cls: type[Estimator] | None = None) -> Identity:
 
 
 def _hash(values: Mapping[str, Any], left_out: tuple[str, ...]) -> str:
-    kept = {k: v for k, v in values.items() if k not in left_out}
+    # What was not asked for does not count, so that a new option leaves the identity of earlier runs as it was.
+    unasked = [k for k in ("truth_split", "truth_epochs") if values[k] is None]
+    kept = {k: v for k, v in values.items() if k not in (*left_out, *unasked)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -96,6 +99,8 @@ def resolve(
     space: str = "nasbench201",
     truth: str | None = None,
     truth_path: str | None = None,
+    truth_split: str | None = None,
+    truth_epochs: int | None = None,
     validation_split: str = "train",
     settings: Mapping[str, Any] | None = None,
     instance: Estimator | None = None,
@@ -124,7 +129,8 @@ def resolve(
         values[name] = getattr(where.benchmark, name) if values[name] is None else values[name]
     run = RunConfig(
         estimator=estimator, seed=seed, space=space, preset=preset, validation_split=validation_split,
-        truth=truth or (*where.truths, *where.files)[0], truth_path=truth_path,
+        truth=where.resolve_dataset(truth) if truth else (*where.truths, *where.files)[0], truth_path=truth_path,
+        truth_split=truth_split, truth_epochs=truth_epochs,
         estimator_config=json.loads(json.dumps(asdict(config))), **values,
     )  # fmt: skip
     return replace(run, passes=0, curve_points=0) if not cls.trains else run

@@ -280,7 +280,7 @@ class _Runner:
         if judgement is None:
             space = self.task.space
             truth = self.task.source.table([space.parse(text) for text in run.scores["architecture"]])
-            judged = judged_by(run, truth, space, self.config.truth_path)
+            judged = judged_by(run, truth, space, self.config.truth_choice)
             run = run if judged is run else add_judgement(run, judged)
             judgement = run.record.judgement(truth_info(truth))
             assert judgement is not None
@@ -291,11 +291,10 @@ class _Runner:
         """Return the judgement that is asked for where the record surely has it, without reading the truth again."""
         if self.estimator.uses_truth:  # its identity holds the truth; a trial that gave scores must not judge them
             return record.judgements[0]
-        asked = (self.config.truth, self.config.truth_path)
         path = Path(self.config.truth_path) if self.config.truth_path else None
         if path is not None and (not path.is_file() or path.stat().st_mtime > _seconds(record.finished)):
             return None
-        return next((j for j in record.judgements if (j.truth.dataset, j.truth_path) == asked), None)
+        return next((j for j in record.judgements if j.asked == self.config.truth_choice), None)
 
     def _failed(self, error: Exception) -> Run:
         """Write the record of a failed run, with its message."""

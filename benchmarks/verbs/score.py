@@ -17,6 +17,8 @@ def score(
     space: str = "nasbench201",
     truth: str | None = None,
     truth_path: Path | str | None = None,
+    truth_split: str | None = None,
+    truth_epochs: int | None = None,
     columns: Sequence[str] | None = None,
     lower_is_better: bool = False,
     seed: int = 0,
@@ -31,7 +33,9 @@ def score(
             a dictionary {architecture: score}. Architectures are in a form that the space reads.
         name: what the leaderboard calls the method [default: the name of the file]. Several seeds share a name.
         truth: data set of the ground truth [default: the space's first].
-        truth_path: a file or folder to read it from [default: built in, or found in the data folder].
+        truth_path: a file or folder to read it from [default: built in, or in the data folder].
+        truth_split: the images that true accuracies were measured on, where the source has several, e.g. 'x-test'.
+        truth_epochs: length of the true trainings, where the source has several.
         columns: which columns are scores; the first is the primary [default: 'score', else the only numeric one that
             is no index, seed or rank].
         lower_is_better: the scores are losses or places in a ranking; the record holds them negated.
@@ -57,6 +61,7 @@ def score(
         [[0.49, 0.93]]
     """
     return keep_scores(
-        scores, results=Path(results), name=name, space=space, truth=truth, truth_path=truth_path, columns=columns,
+        scores, results=Path(results), name=name, space=space, truth=truth, truth_path=truth_path,
+        truth_split=truth_split, truth_epochs=truth_epochs, columns=columns,
         lower_is_better=lower_is_better, source=source, seed=seed, trust_pickle=trust_pickle,
     )  # fmt: skip

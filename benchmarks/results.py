@@ -38,9 +38,14 @@ SHOWN = ("view", "column", "key", "value", "low", "high", "chance", "ceiling", "
 class Run:
     """One run: its record, and its tables, which are read when asked for."""
 
-    def __init__(self, folder: Path, record: Record, truth: pd.DataFrame | None = None) -> None:
-        """truth: the truth table, where it is not the one on disk (scores judged anew in memory)."""
-        self.folder, self.record = folder, record
+    def __init__(
+        self, folder: Path, record: Record, truth: pd.DataFrame | None = None, asked: TruthInfo | None = None
+    ) -> None:
+        """truth: the truth table, where it is not the one on disk (scores judged anew in memory).
+
+        asked: the ground truth that the caller asked for, of those that judged the scores.
+        """
+        self.folder, self.record, self.asked = folder, record, asked
         if truth is not None:
             self.truth = truth
 
@@ -93,12 +98,16 @@ class Run:
         self.scores, self.truth, self.curve  # noqa: B018 - records of schema 1 list no files
 
     def judgement(self, truth: str | None = None) -> Judgement:
-        """Return how the scores were judged: by a data set, or by the first truth when None.
+        """Return how the scores were judged: by a data set, or by the truth that was asked for (else the first).
 
         Raises UnknownName for a data set that did not judge them, DataError for a run that is not finished.
         """
         if not self.record.judgements:
             raise DataError(f"run '{self.record.run_id}' is {self.record.status.value} and was not judged.")
+        if truth is None and self.asked is not None:
+            judgement = self.record.judgement(self.asked)
+            assert judgement is not None
+            return judgement
         for judgement in self.record.judgements:
             if truth in (None, judgement.truth.dataset, judgement.truth.key):
                 return judgement
@@ -163,7 +172,7 @@ class Runs(Sequence[Run]):
         for run in self:
             record = run.record
             line: dict[str, object] = {"estimator": record.title, "seed": record.seed, "status": record.status.value}
-            for judgement in record.judgements[:1]:
+            for judgement in [run.judgement()] if record.judgements else []:
                 row = judgement.find(view, record.primary, key)
                 if row is not None:
                     line |= {

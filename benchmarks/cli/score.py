@@ -69,7 +69,7 @@ def command(
         say(run.record.to_json(), end="")
         return
     say(taken)
-    judgement = run.record.judgements[-1]
+    judgement = run.judgement()
     if not quiet:
         rows = [
             [m.column, m.view, m.key, _number(m.value, m.undefined), _interval(m), _number(m.ceiling)]

@@ -46,6 +46,8 @@ def outcome_of(
     folder = run_folder(config, settings)
     run = read_run(folder)
     if ended.status == 0 and run is not None:
+        asked = next((j.truth for j in run.record.judgements if j.asked == config.truth_choice), None)
+        run = Run(folder, run.record, asked=asked)
         failure = run.record.failure
         phase = Phase.FAILED if run.record.status is Status.FAILED else Phase.FINISHED
         return Outcome(config, run, phase, failure.message if failure else "")

@@ -106,7 +106,7 @@ def keep_scores(
         if diagnostics != run.record.diagnostics:
             run = Run(folder, replace(run.record, diagnostics=diagnostics))
             write_record(folder, run.record)
-    return run
+    return Run(folder, run.record, asked=task.truth_info)
 
 
 def _earlier(folder: Path) -> Run | None:

@@ -285,7 +285,7 @@ class _Runner:
             judgement = run.record.judgement(truth_info(truth))
             assert judgement is not None
         self._report(Phase.REUSED, headline(run.record, judgement))
-        return run
+        return Run(run.folder, run.record, asked=judgement.truth)
 
     def _present(self, record: Record) -> Judgement | None:
         """Return the judgement that is asked for where the record surely has it, without reading the truth again."""

@@ -200,7 +200,7 @@ def test_a_failed_run_says_why_also_when_quiet(tmp_path: Path) -> None:
 
 def test_unknown_truth_and_pool_are_said_by_the_run(tmp_path: Path) -> None:
     arguments = ["run", "--estimator", "params", "--preset", "smoke", "--threads", "1"]
-    assert "Did you mean 'cifar10'" in within(tmp_path, *arguments, "--truth", "cifar-10", status=2)
+    assert "Did you mean 'cifar10'" in within(tmp_path, *arguments, "--truth", "cifar-11", status=2)
     assert "unknown pool 'every'" in within(tmp_path, *arguments, "--pool", "every", status=2)
 
 

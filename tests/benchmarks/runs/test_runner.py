@@ -302,7 +302,8 @@ def test_another_truth_judges_stored_scores_again(uninterrupted: Path, tmp_path:
     first, second = again.record.judgements
     assert (first.truth.dataset, second.truth.dataset) == ("cifar10", "cifar100")
     assert (first,) == read_run(uninterrupted).record.judgements, "the earlier judgement stays"
-    assert second == judge(again.scores, again.truth, second.truth)
+    assert second == judge(again.scores, again.truth, second.truth, asked=second.asked)
+    assert again.judgement() == second, "the one that was asked for"
     assert read_run(again.folder).record == again.record
     run(spos(truth="cifar100"), settings(tmp_path), seen.append)
     assert read_run(again.folder).record == again.record, "and it is not judged twice"
@@ -430,7 +431,7 @@ def test_record_is_complete_and_derivable(uninterrupted: Path) -> None:
     assert record.environment.threads == 1
     assert record.pool.size == 300
     assert judgement.truth.sha256
-    assert judgement == judge(whole.scores, whole.truth, judgement.truth)
+    assert judgement == judge(whole.scores, whole.truth, judgement.truth, asked=judgement.asked)
     views = {m.view: m.n for m in judgement.metrics}
     assert views["all"] == 300
     assert views["unique"] == whole.truth["class"].nunique() < 300

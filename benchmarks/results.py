@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from supertau.benchmarks.files import write_atomically
-from supertau.benchmarks.record import Judgement, Record, Status, TruthInfo, pool_digest
+from supertau.benchmarks.record import Judgement, Record, Role, Status, TruthInfo, pool_digest
 from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, unknown
 
@@ -274,11 +274,17 @@ def load_runs(results: Path | str = "results/local") -> Runs:
 
 
 def latest(runs: Iterable[Run]) -> list[Run]:
-    """Return finished runs, of repeated ones (equal seed and configuration) the last; seeds in order."""
-    by_run: dict[tuple[str, int, str], Run] = {}
+    """Return finished runs, of repeated ones the last; seeds in order.
+
+    A run is repeated by one of equal seed and configuration; scores made elsewhere by other ones for the same pool
+    under the same name and seed, which replace them.
+    """
+    by_run: dict[tuple[object, ...], Run] = {}
     for run in sorted(runs, key=lambda r: (r.record.finished or "", r.record.run_id)):
-        if run.record.status is Status.FINISHED:
-            by_run[run.record.identity, run.record.seed, run.record.title] = run
+        r = run.record
+        if r.status is Status.FINISHED:
+            same = (r.group, r.pool) if r.role is Role.EXTERNAL else (r.identity,)
+            by_run[(*same, r.seed, r.title)] = run
     return sorted(by_run.values(), key=lambda r: (r.record.seed, r.record.run_id))
 
 

@@ -77,7 +77,8 @@ def select(
     if colon and int(count) < len(architectures):
         rows = np.sort(np.random.default_rng(POOL_SEED).choice(len(architectures), int(count), replace=False))
         architectures = tuple(architectures[row] for row in rows)
-    return Pool(specification, architectures)
+        return Pool(specification, architectures)
+    return Pool(kind, architectures)  # a count that is not reached is not what the pool is
 
 
 def draw(

@@ -6,17 +6,21 @@ The module of a command is imported when the command is called, so `supertau --h
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import signal
 import sys
 import warnings
 from importlib.metadata import version
+from types import FrameType
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from supertau.benchmarks.cli.output import ERROR, INTERRUPTED, print_error, print_note
+from supertau.benchmarks.cli.output import ERROR, INTERRUPTED, TERMINATED, print_error, print_note
+from supertau.benchmarks.runs.stop import Terminated
 from supertau.search_spaces.errors import SupertauError
 
 COMMANDS = {
@@ -51,7 +55,15 @@ class Deferred(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """The group of all commands."""
+    """The group of all commands; Ctrl-C and SIGTERM end any of them with a sentence, while it is imported as well."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; exit with 130 after Ctrl-C, with 143 after SIGTERM."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            print_error("interrupted; what was finished is kept, and the same command again goes on.")
+            raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -87,17 +99,52 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; exit status 0 for success, 1 for a failed run or check, 2 for an error, 130 for Ctrl-C."""
-    # `supertau check my_module:MyEstimator` must find a module in the folder it is called from. That folder comes last:
-    # a file random.py there must not take the place of the standard library's.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    """Run the command line.
+
+    Exit status: 0 for success, 1 for a failed run or check, 2 for an error, 130 for Ctrl-C, 143 for SIGTERM.
+    """
+    _ready_streams()
+    terminated: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        terminated.append(number)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
     warnings.showwarning = lambda message, *_, **__: print_note(f"warning: {message}")
     try:
+        _look_here_last()
         app(prog_name="supertau")
     except SupertauError as error:
         print_error(str(error))
         sys.exit(ERROR)
-    except KeyboardInterrupt:
+    except OSError as error:  # what the suite itself expects of files has a better message
+        place = f"'{error.filename}': " if error.filename else ""
+        print_error(f"{place}{error.strerror or error}.")
+        sys.exit(ERROR)
+    except SystemExit as error:  # a run that was asked to stop by SIGTERM has saved, and ends like one after Ctrl-C
+        sys.exit(TERMINATED if terminated and error.code == INTERRUPTED else error.code)
+    except KeyboardInterrupt as stop:
         print_error("interrupted")
-        sys.exit(INTERRUPTED)
+        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+
+
+def _ready_streams() -> None:
+    """Let output never fail: neither for letters that the terminal lacks nor where the caller closed a stream."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _look_here_last() -> None:
+    # `supertau check my_module:MyEstimator` must find a module in the folder it is called from. That folder comes last:
+    # a file random.py there must not take the place of the standard library's.
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        raise SupertauError("the folder that this was started in was deleted. Change to another one.") from None
+    if here not in sys.path:
+        sys.path.append(here)

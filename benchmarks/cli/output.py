@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import typer
 
-FAILED, ERROR, INTERRUPTED = 1, 2, 130
+FAILED, ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -50,19 +49,14 @@ def train_command(
     from supertau.benchmarks.standalone.table import make_truth
     from supertau.benchmarks.standalone.training import get_recipe
 
-    given = {"images": images, "image_size": image_size, "channels": channels, "cells": cells, "epochs": epochs}
-    changed = {key: value for key, value in given.items() if value is not None}
-    base = get_recipe(recipe, space)
-    used = replace(base, **changed)  # type: ignore[arg-type]
-    if name or used != base:
-        used = replace(used, name=name or f"{recipe}-changed")
-    target = table_path or results / "truth" / f"{space}-{used.name}.parquet"
+    used = get_recipe(
+        recipe, space, called=name, images=images, image_size=image_size, channels=channels, cells=cells, epochs=epochs
+    )
     try:
         with progress(1, quiet=quiet, units={Phase.TRAIN: "training"}) as listener:
             make_truth(
-                space, used, pool=pool, seeds=seeds, out=target, work=results / "truth", workers=workers,
-                listener=listener,
-            )  # fmt: skip
+                space, used, pool=pool, seeds=seeds, results=results, out=table_path, workers=workers, listener=listener
+            )
     except Interrupted:
         print_note("interrupted; the same command again goes on with it.")
         raise typer.Exit(INTERRUPTED) from None
@@ -89,28 +83,25 @@ def check_command(
     """
     # torch takes seconds to import, which the help page and shell completion do not need.
     from supertau.benchmarks.standalone.table import check_table
-    from supertau.search_spaces.spaces import get_space
-    from supertau.search_spaces.table import packaged_file
 
-    source = nullcontext(path) if path else packaged_file(get_space(space), "micro")
-    with progress(1, quiet=quiet or as_json, units={Phase.TRAIN: "training"}) as listener, source as file:
-        rows = check_table(file, get_space(space), count, listener)
+    with progress(1, quiet=quiet or as_json, units={Phase.TRAIN: "training"}) as listener:
+        rows = check_table(path, space, count, listener)
     if as_json:
-        print_json(rows)
+        print_json([asdict(row) for row in rows])
     else:
         table(
             "Trained again",
             ["table", "now", "architecture"],
-            [[f"{r['table']:.2f}", f"{r['now']:.2f}", r["architecture"]] for r in rows],
+            [[f"{r.table:.2f}", f"{r.now:.2f}", r.architecture] for r in rows],
         )
-    limit = rows[0]["limit"]
-    if any(abs(r["table"] - r["now"]) > limit for r in rows):
+    limit = rows[0].limit
+    if any(row.is_wrong for row in rows):
         print_note(
             f"differs by more than {limit:.1f} points, which rounding and chance hardly explain: the table is wrong."
         )
         raise typer.Exit(FAILED)
-    if any(r["table"] != r["now"] for r in rows):
+    if not all(row.is_equal for row in rows):
         print_note(
-            "not the same digits: another processor or torch version rounds otherwise, and a training amplifies that. "
+            "not bit-identical: another CPU or torch version rounds differently, and training amplifies that. "
             f"Differences up to {limit:.1f} points, as between two seeds of the table, are usual then."
         )

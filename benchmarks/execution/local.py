@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from supertau.benchmarks.config import RunConfig
 from supertau.benchmarks.execution.outcome import Outcome, job_of, outcome_of
@@ -15,6 +16,7 @@ from supertau.benchmarks.runs.events import Listener
 from supertau.benchmarks.runs.plan import identify
 from supertau.benchmarks.runs.runner import pick_device
 from supertau.benchmarks.runs.settings import Settings
+from supertau.benchmarks.runs.stop import Terminated
 from supertau.estimators.registry import ESTIMATORS
 from supertau.estimators.training.processes import require_devices
 from supertau.search_spaces.errors import SupertauError
@@ -50,22 +52,33 @@ def run_all(
     side_by_side = workers_for(len(configs), 1 if workers is None and devices > 1 else workers)
     if settings.threads is None:
         settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // (side_by_side * devices)))
-    stopping: list[bool] = []
+    state = _State()
     with ThreadPoolExecutor(side_by_side) as pool:
-        futures = [pool.submit(_carry_out, config, settings, listener, stopping, devices) for config in configs]
+        futures = [pool.submit(_carry_out, config, settings, listener, state, devices) for config in configs]
         try:
             return [future.result() for future in futures]
-        except KeyboardInterrupt:
-            stopping.append(True)
+        except KeyboardInterrupt as stop:
+            state.stopping = True
+            if isinstance(stop, Terminated):
+                for process in list(state.running):
+                    process.terminate()
             return [future.result() for future in futures]
 
 
-def _carry_out(
-    config: RunConfig, settings: Settings, listener: Listener, stopping: list[bool], devices: int
-) -> Outcome:
-    if stopping:
+@dataclass
+class _State:
+    """What the runs of one call share: whether to begin no more, and the processes of those that have begun."""
+
+    stopping: bool = False
+    running: set[subprocess.Popen[str]] = field(default_factory=set)
+
+
+def _carry_out(config: RunConfig, settings: Settings, listener: Listener, state: _State, devices: int) -> Outcome:
+    if state.stopping:
         return Outcome(config, None, Phase.INTERRUPTED, "not begun")
     several = devices > 1 and ESTIMATORS.resolve(config.estimator).trains
     process = start(job_of(config, settings), (settings.device, devices) if several else None)
+    state.running.add(process)
     ended = follow(process, identify(config).run_id, listener)
-    return outcome_of(config, settings, ended, listener, stopping=bool(stopping), several=several)
+    state.running.discard(process)
+    return outcome_of(config, settings, ended, listener, stopping=state.stopping, several=several)

@@ -116,9 +116,20 @@ def _read_cached(path: Path, shape: tuple[int, ...]) -> Pixels | None:
     """Return cached pixels; None when there are none or the file is damaged, so that they are decoded again."""
     try:
         pixels = np.load(path, allow_pickle=False)
+        expected = _checksum_of(path).read_text(encoding="utf-8")
     except (OSError, ValueError, EOFError):
         return None
-    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+    if pixels.shape != shape or pixels.dtype != np.uint8 or _checksum(pixels) != expected:
+        return None
+    return pixels
+
+
+def _checksum_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _checksum(pixels: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def _cache(path: Path, pixels: Pixels) -> None:
@@ -130,3 +141,4 @@ def _cache(path: Path, pixels: Pixels) -> None:
 
     with suppress(SupertauError, OSError):
         write_atomically(path, save)
+        write_atomically(_checksum_of(path), _checksum(pixels))

@@ -14,7 +14,7 @@ from supertau.benchmarks.judging.views import View, views
 from supertau.benchmarks.metrics import metric, paired_difference
 from supertau.benchmarks.metrics.interval import Difference
 from supertau.benchmarks.record import TruthInfo
-from supertau.benchmarks.results import Run
+from supertau.benchmarks.results import Run, latest
 from supertau.search_spaces.errors import SupertauError, unknown
 
 
@@ -69,7 +69,7 @@ def find(runs: Sequence[Run], name: str, column: str | None = None) -> Side:
 
 def side_of(runs: Iterable[Run], name: str, column: str | None = None) -> Side:
     """Return a side of a comparison; raise SupertauError for runs of more than one configuration."""
-    ordered = sorted(runs, key=lambda run: run.record.seed)
+    ordered = latest(runs)
     groups: dict[str, list[Run]] = {}
     for run in ordered:
         groups.setdefault(run.record.group, []).append(run)

@@ -15,7 +15,7 @@ from supertau.benchmarks.report.rejudging import rejudged
 from supertau.benchmarks.report.table import TAU, Failure, Row, Table
 from supertau.benchmarks.report.tasks import Members, Task, collect, reason_of, titles
 from supertau.benchmarks.results import Run
-from supertau.search_spaces.errors import unknown
+from supertau.search_spaces.errors import DataError, unknown
 
 Columns = Sequence[str] | str | None
 
@@ -25,15 +25,22 @@ def leaderboard(
 ) -> list[Table]:
     """Return one table per task.
 
-    truth: only this one; runs that were judged by another are judged now where it is built in. columns: None for each
+    truth: only this one; runs that were judged by another are judged now where it is built in. A run whose tables are
+    damaged has no row and is listed with the reason. columns: None for each
     estimator's declared primary, "all", or names of score columns. view: the main one, "all" when None. Raises
     UnknownName for a truth, column or view no record has.
     """
     main = view or "all"
     others = [(run, reason_of(run.record)) for run in runs if not run.finished]
-    finished = [run for run in runs if run.finished]
+    finished = []
+    for run in (run for run in runs if run.finished):
+        try:
+            run.check()
+            finished.append(run)
+        except DataError as error:  # one damaged table costs one row
+            others.append((run, str(error)))
     if truth is not None:
-        finished, impossible = rejudged(runs, truth)
+        finished, impossible = rejudged(finished, truth)
         others = [*others, *impossible]
     judged = [
         Judged(run, judgement)

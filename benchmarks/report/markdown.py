@@ -36,8 +36,11 @@ def ranks(rows: Sequence[Row], view: str) -> list[str]:
     return texts
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """Return the whole leaderboard: one section per task, the method notes at the end."""
+def markdown(tables: Sequence[Table], damaged: Sequence[str] = ()) -> str:
+    """Return the whole leaderboard: one section per task, the method notes at the end.
+
+    damaged: why records that should be in it cannot be read.
+    """
     lines = ["# Leaderboard", ""]
     for table in tables:
         lines += [f"## {escape(table.title)}", "", escape(table.caption), "", *_grid(table), ""]
@@ -55,6 +58,8 @@ def markdown(tables: Sequence[Table]) -> str:
                 f"- {escape(f.label)}, seed {f.seed} ({escape(f.run_id)}): {escape(f.message)}" for f in table.failures
             ]
             lines.append("")
+    if damaged:
+        lines += ["## Records that cannot be read", "", *(f"- {escape(text)}" for text in damaged), ""]
     lines += ["## How to read this", ""]
     lines += [f"- **{term}.** {text}" for term, text in method_notes(tables)]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from supertau.benchmarks.files import write_atomically
+from supertau.benchmarks.report.backend import no_backend
 from supertau.benchmarks.report.checks import disagreements
 from supertau.benchmarks.report.latex import latex
 from supertau.benchmarks.report.leaderboard import leaderboard
@@ -50,12 +51,14 @@ def report(
     """Write leaderboard.{md,csv,tex,html}, runs.csv and figures/*.{png,pdf}; return tables and paths.
 
     folder: results folder, whose runs are in `folder`/runs. truth, columns, view: as `leaderboard`. figures: False
-    leaves them out, of the page too. Raises SupertauError when the folder holds no run or `out`
-    cannot be written, UnknownName for a truth, column or view no run has.
+    leaves them out, of the page too. Records that cannot be read are listed, with a warning each. Raises SupertauError
+    when there is no run in the folder or `out` cannot be written, UnknownName for a truth, column or view no run has.
     """
     folder, out = Path(folder), Path(out)
     runs = load_runs(folder)
     if not runs:
+        if runs.damaged:
+            raise SupertauError(f"no run in '{folder / RUNS}' can be read: " + "\n".join(runs.damaged))
         raise SupertauError(
             f"no runs in '{folder / RUNS}'. Make some with `supertau run --preset quick`, or judge scores "
             "made elsewhere with `supertau score FILE`; `make leaderboard` sets up and runs every estimator."
@@ -66,18 +69,19 @@ def report(
     pictures: dict[int, list[Picture]] = {}
     if figures:
         # Imported here because of matplotlib, which takes a second to import.
-        from supertau.benchmarks.report.plots import plots
-        from supertau.benchmarks.report.style import save
+        with no_backend():
+            from supertau.benchmarks.report.plots import plots
+            from supertau.benchmarks.report.style import save
 
         for place, table in enumerate(tables):
             for plot in plots(table):
                 images += save(plot.figure, out / "figures", plot.name, plot.png)
                 pictures.setdefault(place, []).append(Picture(plot.kind, plot.caption, plot.png))
     written = (
-        write_atomically(out / "leaderboard.md", markdown(tables)),
+        write_atomically(out / "leaderboard.md", markdown(tables, runs.damaged)),
         write_atomically(out / "leaderboard.csv", tidy(tables)),
         write_atomically(out / "runs.csv", tidy_runs(tables)),
         write_atomically(out / "leaderboard.tex", latex(tables)),
-        write_atomically(out / "leaderboard.html", page(tables, pictures)),
+        write_atomically(out / "leaderboard.html", page(tables, pictures, runs.damaged)),
     )
     return Report(tables, (*written, *images))

@@ -50,12 +50,13 @@ class Picture:
         return base64.b64encode(self.png).decode()
 
 
-def page(tables: Sequence[Table], pictures: Mapping[int, Sequence[Picture]]) -> str:
-    """Return the page; pictures: figures by the place of their table in `tables`."""
+def page(tables: Sequence[Table], pictures: Mapping[int, Sequence[Picture]], damaged: Sequence[str] = ()) -> str:
+    """Return the page; pictures: figures by the place of their table in `tables`; damaged: as in `markdown`."""
     records = list({one.record.run_id: one.record for table in tables for one in table.runs}.values())
     return _environment().get_template("page.html.j2").render(
         tables=tables,
         pictures=pictures,
+        damaged=damaged,
         finished=len(records),
         failed=len({failure.run_id for table in tables for failure in table.failures}),
         notes=method_notes(tables),

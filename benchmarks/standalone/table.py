@@ -9,10 +9,10 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from supertau.search_spaces.errors import DataError, SupertauError
 from supertau.search_spaces.pool import select
 from supertau.search_spaces.space import Architecture, SearchSpace
 from supertau.search_spaces.spaces import get_space
-from supertau.search_spaces.table import read_table, table_metadata, write_table
+from supertau.search_spaces.table import packaged_file, read_table, table_metadata, write_table
 from supertau.search_spaces.truth import GroundTruth
 
 BYTES = 1_000_000
@@ -42,18 +42,21 @@ def make_truth(
     *,
     pool: str,
     seeds: int,
-    out: Path,
-    work: Path,
+    results: Path,
+    out: Path | None = None,
     workers: int | None = None,
     listener: Listener | None = None,
 ) -> GroundTruth:
     """Train a pool alone with several seeds each, write the table, and return it.
 
-    pool: as `supertau run --pool`, e.g. 'random:200'. work: folder for what is finished, one note per training: the
-    same call goes on from there. workers: processes side by side, each with one thread, by default one per core.
-    Raises SupertauError when a process dies, Interrupted when the user stops it; what was finished is kept.
+    pool: as `supertau run --pool`, e.g. 'random:200'. results: below it, in 'truth', there is one note per finished
+    training, from which the same call goes on, and by default the table. out: the table, .parquet, .csv or .csv.gz.
+    workers: processes side by side, each with one thread, by default one per core. Raises SupertauError when a process
+    dies, Interrupted when the user stops it; what was finished is kept.
     """
     space, listener = get_space(space_name), listener or (lambda event: None)
+    work = results / "truth"
+    out = out or work / f"{space_name}-{recipe.name}.parquet"
     train, validation = images_of(recipe)
     size = train.network(recipe.channels, recipe.cells)
 
@@ -82,7 +85,7 @@ def make_truth(
         write_atomically(notes[job], json.dumps({"architecture": space.format(job[0]), **asdict(trained)}))
 
     _train(space_name, recipe, missing, keep, workers_for(max(1, len(missing)), workers), name, len(notes), listener)
-    trained = {job: json.loads(note.read_text()) for job, note in notes.items()}
+    trained = {job: json.loads(note.read_text(encoding="utf-8")) for job, note in notes.items()}
     accuracies = [[trained[a, seed]["accuracy"] for seed in range(seeds)] for a in architectures]
     truth = GroundTruth(
         space=space_name,
@@ -174,30 +177,48 @@ def repeat_limit(truth: GroundTruth) -> float:
     return max(TOLERANCE, float(np.quantile(np.abs(truth.trials[:, 0] - truth.trials[:, 1]), 0.99)))
 
 
-def check_table(path: Path, space: SearchSpace, count: int, listener: Listener | None = None) -> list[dict[str, Any]]:
-    """Train some rows of a table again, with the recipe that it holds; return the accuracies of then and of now.
+@dataclass(frozen=True)
+class Repeated:
+    """A training that was repeated: accuracy in the table and now, percent, and by how many points they may differ."""
 
-    Rows are spread evenly over the table; only the first seed is trained. Each has a 'limit', by how many points it may
-    differ: see `repeat_limit`. Raises DataError for a table without recipe.
+    architecture: str
+    table: float
+    now: float
+    limit: float
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the two are the same to the last bit."""
+        return self.table == self.now
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the two differ by more than two seeds of the table do."""
+        return abs(self.table - self.now) > self.limit
+
+
+def check_table(path: Path | None, space_name: str, count: int, listener: Listener | None = None) -> list[Repeated]:
+    """Train some rows of a table again, with the recipe that it names, and return the accuracies of then and of now.
+
+    path: None for the table of the space that comes with the project. Rows are spread evenly over the table; only the
+    first seed is trained. For the limits see `repeat_limit`. Raises DataError for a table without recipe.
     """
+    space = get_space(space_name)
+    with nullcontext(path) if path else packaged_file(space, "micro") as file:
+        return _repeat(file, space, count, listener or (lambda event: None))
+
+
+def _repeat(path: Path, space: SearchSpace, count: int, listener: Listener) -> list[Repeated]:
     about = table_metadata(path)
     if "recipe" not in about:
         raise DataError(f"{path}: the table does not say how its networks were trained; only made ones can be checked.")
     recipe = Recipe(**about["recipe"])
     truth = read_table(path, space, recipe.name)
     rows = np.linspace(0, len(truth.architectures) - 1, min(count, len(truth.architectures))).round().astype(int)
-    rows_again, limit = [], repeat_limit(truth)
+    repeated, limit = [], repeat_limit(truth)
     for at, row in enumerate(rows):
         architecture = truth.architectures[row]
         trained = train_alone(space, architecture, recipe, int(truth.seeds[0]))
-        rows_again.append(
-            {
-                "architecture": space.format(architecture),
-                "table": truth.trials[row, 0],
-                "now": trained.accuracy,
-                "limit": limit,
-            }
-        )
-        if listener is not None:
-            listener(Event(path.name, Phase.TRAIN, at + 1, len(rows)))
-    return rows_again
+        repeated.append(Repeated(space.format(architecture), float(truth.trials[row, 0]), trained.accuracy, limit))
+        listener(Event(path.name, Phase.TRAIN, at + 1, len(rows)))
+    return repeated

@@ -69,11 +69,17 @@ SMALLER: dict[tuple[str, str], dict[str, Any]] = {
 five epochs nearly all DARTS cells read digits so well that two trainings agree with tau .30 only."""
 
 
-def get_recipe(name: str, space: str) -> Recipe:
-    """Return a recipe for a space; raise UnknownName with the nearest match."""
+def get_recipe(name: str, space: str, *, called: str | None = None, **changes: Any) -> Recipe:
+    """Return a recipe for a space, with changes of its fields; those that are None change nothing.
+
+    called: the name of the result; a changed recipe is called 'NAME-changed' when it is None. Raises UnknownName, with
+    the nearest match, for a recipe that is not there.
+    """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return replace(RECIPES[name], **SMALLER.get((name, space), {}))
+    recipe = replace(RECIPES[name], **SMALLER.get((name, space), {}))
+    changed = replace(recipe, **{key: value for key, value in changes.items() if value is not None})
+    return replace(changed, name=called or (name if changed == recipe else f"{name}-changed"))
 
 
 @dataclass(frozen=True)

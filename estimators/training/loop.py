@@ -172,7 +172,15 @@ class TrainingLoop(Stateful):
                 for optimiser in (self.optimiser, *self.companions):
                     optimiser.zero_grad(set_to_none=True)
             with whole_batches(networks, processes), autocast(images.device, self.optimisation.precision):
-                loss = self.objective(images[rows], labels[processes.share(rows)])
+                try:
+                    loss = self.objective(images[rows], labels[processes.share(rows)])
+                except ValueError as error:
+                    if "more than 1 value per channel" not in str(error):
+                        raise
+                    raise SupertauError(
+                        f"a batch of {len(rows)} image(s) of {images.shape[-1]}x{images.shape[-1]} pixels cannot be "
+                        "normalised: some layer sees one value per channel. Raise batch_size or --image-size."
+                    ) from error
             self.scaler.scale(loss).backward()
             if processes.size > 1:
                 # A sum of earlier steps' gradients is the same on all processes, so their mean leaves it as it is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.stats import kendalltau
 from supertau.benchmarks.judging.comparison import compare, find, side_of
 from supertau.benchmarks.judging.external import keep_scores as score
 from supertau.benchmarks.record import MetricRow, Role
-from supertau.benchmarks.results import load_runs
+from supertau.benchmarks.results import load_runs, write_record
 from supertau.benchmarks.runs.plan import resolve
 from supertau.benchmarks.runs.runner import run
 from supertau.benchmarks.runs.settings import Settings
@@ -271,7 +272,7 @@ def test_a_second_truth_of_the_same_name_is_a_second_judgement(tmp_path: Path) -
 
 
 def test_a_noise_ceiling_is_compared_by_the_other_seeds(tmp_path: Path) -> None:
-    mine = score(write(tmp_path / "mine.csv", score=noisy(5)), results=tmp_path)
+    mine, again = (score(write(tmp_path / "mine.csv", score=noisy(5, s)), results=tmp_path, seed=s) for s in (0, 1))
     pool = tmp_path / "pool.txt"
     pool.write_text("\n".join(TEXTS))
     ceiling = [
@@ -285,4 +286,27 @@ def test_a_noise_ceiling_is_compared_by_the_other_seeds(tmp_path: Path) -> None:
         ceiling[0].trials(own.truth).drop(columns=f"{own.truth.key}:777").mean(axis=1),
     ).statistic == pytest.approx(own.find("all", "score", "kendall_tau").value)
     with pytest.raises(SupertauError, match="seeds 777, 888"):
-        compare(side_of(ceiling, "ceiling"), side_of([mine, mine], "mine"))
+        compare(side_of(ceiling, "ceiling"), side_of([mine, again], "mine"))
+
+
+def test_scores_made_anew_under_the_same_name_and_seed_replace_the_earlier_ones(tmp_path: Path) -> None:
+    """They are not two seeds of one method, whose mean would be nobody's score."""
+    first = score(write(tmp_path / "a.csv", score=noisy(20)), results=tmp_path, name="mine")
+    time_passes = replace(first.record, finished="2000-01-01T00:00:00+00:00")
+    write_record(first.folder, time_passes)
+    second = score(write(tmp_path / "b.csv", score=noisy(2)), results=tmp_path, name="mine")
+    runs = load_runs(tmp_path)
+    assert len(runs) == 2
+    assert [r.record for r in find(runs, "mine").runs] == [second.record]
+    score(write(tmp_path / "c.csv", score=noisy(3)), results=tmp_path, name="mine", seed=1)
+    assert [r.record.seed for r in find(load_runs(tmp_path), "mine").runs] == [0, 1]
+
+
+def test_damaged_scores_are_judged_again_from_the_table_at_hand(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.csv", score=noisy(5))
+    first = score(path, results=tmp_path)
+    for name in ("scores.parquet", "truth.parquet", "record.json"):
+        (first.folder / name).write_bytes(b"damaged")
+        again = score(path, results=tmp_path)
+        again.check()
+        assert again.record.judgements == first.record.judgements

@@ -230,3 +230,31 @@ def test_ctrl_c_in_training_saves_first(tmp_path: Path) -> None:
     (checkpoint,) = tmp_path.glob("runs/*/checkpoint.pt")
     assert torch.load(checkpoint, weights_only=True)["estimator"]["loop"]["step"] >= 3
     assert np.isfinite(run(config, Settings(tmp_path, threads=1)).scores["accuracy@batch"]).all()
+
+
+def test_a_batch_that_cannot_be_normalised_is_said(tmp_path: Path) -> None:
+    config = resolve(
+        "spos", preset="smoke", settings={**SCORING, "batch_size": 1}, image_size=4, pool="all:20", curve_points=0
+    )
+    with pytest.raises(SupertauError, match=r"batch of 1 image\(s\) of 4x4 pixels cannot be normalised"):
+        run(config, Settings(tmp_path, threads=1))
+    assert load_runs(tmp_path)[0].record.status is Status.RUNNING
+
+
+def test_a_pool_of_one_network_is_judged_where_it_can_be(tmp_path: Path) -> None:
+    """Three cells whose function is one: no view of classes, and no failure after training."""
+    cells = [
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|",
+        "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|none~2|",
+    ]
+    pool = tmp_path / "pool.txt"
+    pool.write_text("\n".join(cells))
+    one = run(resolve("params", preset="smoke", pool=str(pool)), Settings(tmp_path))
+    (judgement,) = one.record.judgements
+    assert {m.view for m in judgement.metrics} == {"all"}
+    assert judgement.find("all", "score", "kendall_tau").undefined == "undefined: constant score"
+
+
+def test_a_count_that_is_not_reached_is_not_claimed(tmp_path: Path) -> None:
+    one = run(resolve("params", preset="smoke", pool="connected:99999"), Settings(tmp_path))
+    assert (one.record.pool.name, one.record.pool.size) == ("connected", 15284)

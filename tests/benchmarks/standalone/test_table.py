@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from supertau.benchmarks.cli import truth as truth_command
+from supertau.benchmarks.judging.judge import judge, truth_info, truth_table
 from supertau.benchmarks.runs.events import Interrupted
+from supertau.benchmarks.standalone import table as standalone_table
 from supertau.benchmarks.standalone import table as truth_training
 from supertau.benchmarks.standalone import training as alone
-from supertau.benchmarks.standalone.table import check_table, make_truth, repeat_limit
+from supertau.benchmarks.standalone.table import Repeated, check_table, make_truth, repeat_limit
 from supertau.benchmarks.standalone.training import Recipe, train_alone
 from supertau.search_spaces.errors import DataError, SupertauError, UnknownName
 from supertau.search_spaces.nasbench201 import NASBench201
@@ -28,7 +30,7 @@ def make(tmp_path):
     def made(recipe=TINY, pool="random:3", seeds=2, **options):
         out = tmp_path / "table.parquet"
         truth = make_truth(
-            "nasbench201", recipe, pool=pool, seeds=seeds, out=out, work=tmp_path / "work", workers=1, **options
+            "nasbench201", recipe, pool=pool, seeds=seeds, out=out, results=tmp_path, workers=1, **options
         )
         return truth, out
 
@@ -103,13 +105,13 @@ def test_seed_and_recipe_decide_the_accuracy():
 
 def test_rows_of_a_table_are_trained_again(make, tmp_path):
     truth, path = make(seeds=1)
-    rows = check_table(path, SPACE, 2)
-    assert [row["architecture"] for row in rows] == [SPACE.format(truth.architectures[i]) for i in (0, 2)]
-    assert all(row["now"] == row["table"] for row in rows)
+    rows = check_table(path, "nasbench201", 2)
+    assert [row.architecture for row in rows] == [SPACE.format(truth.architectures[i]) for i in (0, 2)]
+    assert all(row.is_equal and not row.is_wrong for row in rows)
     plain = tmp_path / "plain.csv"
     plain.write_text("architecture,accuracy\n" + "".join(f"{SPACE.format(a)},50\n" for a in truth.architectures))
     with pytest.raises(SupertauError, match="does not say how its networks were trained"):
-        check_table(plain, SPACE, 2)
+        check_table(plain, "nasbench201", 2)
 
 
 def test_errors_come_before_any_training(make):
@@ -119,6 +121,16 @@ def test_errors_come_before_any_training(make):
         make(dataclasses.replace(TINY, train=100_000))
     with pytest.raises(SupertauError, match="count of at least 2"):
         make(pool="random:1")
+
+
+def test_a_changed_recipe_has_a_name_of_its_own():
+    micro = alone.get_recipe("micro", "nasbench301")
+    assert micro.name == "micro"
+    assert alone.get_recipe("micro", "nasbench301", epochs=micro.epochs, images=None) == micro
+    assert alone.get_recipe("micro", "nasbench301", epochs=9) == dataclasses.replace(
+        micro, name="micro-changed", epochs=9
+    )
+    assert alone.get_recipe("micro", "nasbench301", called="mine").name == "mine"
 
 
 def test_a_recipe_for_small_networks_takes_no_others(make, tmp_path):
@@ -138,23 +150,18 @@ def test_a_recipe_for_small_networks_takes_no_others(make, tmp_path):
 
 
 def test_failed_trainings_are_a_view_of_their_own():
-    from supertau.benchmarks.judging.judge import judge, truth_table
-
     cells = select(SPACE, "random:60").architectures
     rng = np.random.default_rng(0)
     accuracy = np.where(np.arange(60) < 12, 10.0, rng.uniform(60, 90, 60))
     truth = GroundTruth("nasbench201", "own", "test", 1, "a test", None, cells, accuracy[:, None], ("0",), chance=10.0)
-    table = truth_table(SPACE, [truth], cells)
+    table = truth_table(SPACE, truth, cells)
     scores = table[["architecture"]].assign(score=accuracy + rng.normal(0, 9, 60))
-    tau = {
-        (row["view"], row["n"]): row["value"]
-        for row in judge(scores, table, "own", chance=truth.chance, resamples=50)
-        if row["key"] == "kendall_tau"
-    }
+    info = truth_info(truth)
+    tau = {(m.view, m.n): m.value for m in judge(scores, table, info).metrics if m.key == "kendall_tau"}
     assert {view for view, _ in tau} == {"all", "unique", "connected", "trained"}
     assert tau["all", 60] > tau["trained", 48]  # failed ones are easy to tell
-    without = judge(scores, table, "own", resamples=50)
-    assert {row["view"] for row in without} == {"all", "unique", "connected"}
+    without = judge(scores, table, dataclasses.replace(info, chance=None))
+    assert {m.view for m in without.metrics} == {"all", "unique", "connected"}
 
 
 def test_a_repeated_training_may_differ_as_two_seeds_do():
@@ -170,16 +177,16 @@ def test_a_repeated_training_may_differ_as_two_seeds_do():
 
 
 @pytest.mark.parametrize(
-    ("now", "status", "told"), [(50.0, 0, ""), (57.9, 0, "not the same digits"), (58.1, 1, "the table is wrong")]
+    ("now", "status", "told"), [(50.0, 0, ""), (57.9, 0, "not bit-identical"), (58.1, 1, "the table is wrong")]
 )
 def test_the_command_checks_the_packaged_table_unless_told_otherwise(monkeypatch, now, status, told):
     asked = []
 
-    def checked(path, space, count, listener):
+    def repeat(path, space, count, listener):
         asked.append((path.name, space.name, count))
-        return [{"architecture": "some", "table": 50.0, "now": now, "limit": 8.0}]
+        return [Repeated("some", 50.0, now, 8.0)]
 
-    monkeypatch.setattr(truth_command, "check_table", checked)
+    monkeypatch.setattr(standalone_table, "_repeat", repeat)
     held = CliRunner().invoke(truth_command.app, ["check", "--space", "nds-resnet", "--json"])
     assert (held.exit_code, asked) == (status, [("nds-resnet-micro.parquet", "nds-resnet", 3)])
     assert json.loads(held.stdout)[0]["now"] == now

@@ -38,6 +38,10 @@ def command(
     max_macs: Annotated[int | None, typer.Option(help="Most multiply-accumulates of it.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    estimator: Annotated[
+        str | None,
+        typer.Option(help="The 'module:Class' of the run, where it is one: its code is imported only if named here."),
+    ] = None,
     results: Results = RESULTS,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -56,7 +60,7 @@ def command(
 
         result = search(
             run, population=population, generations=generations, mutation=mutation, max_params=max_params,
-            max_macs=max_macs, seed=seed, device=device, results=results, on_generation=report,
+            max_macs=max_macs, seed=seed, device=device, estimator=estimator, results=results, on_generation=report,
         )  # fmt: skip
     if as_json:
         print_json(result.as_dict())

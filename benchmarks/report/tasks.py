@@ -88,7 +88,7 @@ class Task:
 class Members:
     """The runs of one table. judged: those with a result. others: those without, each with the reason.
 
-    pools: names of the pool, which may have several; they count for nothing.
+    pools: names of the pool, which may have several; they do not tell tables apart.
     """
 
     task: Task

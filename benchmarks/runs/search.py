@@ -87,20 +87,27 @@ def evolve(
     *,
     seed: int = 0,
     device: str = "auto",
+    estimator: str | None = None,
     on_generation: Callable[[Evolution], None] | None = None,
 ) -> SearchResult:
     """Search with a run's estimator, judge the winner by ground truth, write the result to the run's folder.
 
     The estimator's primary score guides the search; ground truth is looked up only afterwards. After an interruption
-    the same call goes on from the last whole generation. Raises SupertauError for a run that cannot score.
+    the same call goes on from the last whole generation. estimator: a 'module:Class' that may be imported: a record may
+    come from elsewhere, and its word is not enough to run code. Raises SupertauError for a run that cannot score.
     """
     record = run.record
     if not run.finished:
         raise SupertauError(f"run '{record.run_id}' is {record.status.value}; finish it first.")
     if record.config is None or record.role is Role.CEILING:
         raise SupertauError(f"'{record.title}' cannot score new architectures, so it cannot guide a search.")
+    if ":" in record.estimator and record.estimator != estimator:
+        raise SupertauError(
+            f"the record names the estimator '{record.estimator}', whose module would be imported. If you trust it, "
+            f"name it: --estimator {record.estimator}"
+        )
     task = Task.of(record.config)
-    estimator, space = fitted(run, task, record.config, device), task.space
+    guide, space = fitted(run, task, record.config, device), task.space
     name = f"{seed}-{zlib.crc32(repr(config).encode()):08x}"
     state_path = run.folder / f"search-{name}.state.json"
     state = json.loads(state_path.read_text(encoding="utf-8")) if state_path.exists() else None
@@ -110,12 +117,12 @@ def evolve(
         if on_generation is not None:
             on_generation(evolution)
 
-    won = search(estimator, space, config, rng=np.random.default_rng(seed), state=state, on_generation=keep)
+    won = search(guide, space, config, rng=np.random.default_rng(seed), state=state, on_generation=keep)
     path = run.folder / f"search-{name}.json"
     result = SearchResult(
         run_id=record.run_id,
         seed=seed,
-        score_column=estimator.score_columns()[0],
+        score_column=guide.score_columns()[0],
         mutation_rule=config.mutation_rule,
         best=space.format(won.best),
         score=won.score,

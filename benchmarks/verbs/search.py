@@ -21,6 +21,7 @@ def search(
     max_macs: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    estimator: str | None = None,
     results: Path | str = "results/local",
     on_generation: Callable[[Evolution], None] | None = None,
 ) -> SearchResult:
@@ -32,6 +33,7 @@ def search(
         population, generations: sizes of the search; (generations + 1) * population architectures are scored at most.
         mutation: probability of redrawing each decision, 0 to 1; SPOS's code has 0.1.
         max_params, max_macs: limits of the stand-alone network.
+        estimator: the 'module:Class' of the run, where it is one: its module is imported only when it is named here.
         on_generation: called after each generation.
 
     Raises:
@@ -50,4 +52,4 @@ def search(
         mutants=population // 2, crossovers=population // 2, parents=min(EvolutionConfig.parents, population),
         max_parameters=max_params, max_macs=max_macs,
     )  # fmt: skip
-    return evolve(chosen, config, seed=seed, device=device, on_generation=on_generation)
+    return evolve(chosen, config, seed=seed, device=device, estimator=estimator, on_generation=on_generation)

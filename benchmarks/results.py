@@ -260,6 +260,8 @@ def load_runs(results: Path | str = "results/local") -> Runs:
         >>> [r.record.title for r in supertau.load_runs(folder)]
         ['Parameters']
     """
+    if Path(results).exists() and not Path(results).is_dir():
+        raise DataError(f"'{results}' is no folder; expected the folder of the results (--results).")
     runs: list[Run] = []
     damaged: list[str] = []
     for path in sorted((Path(results) / RUNS).glob(f"*/{RECORD}")):
@@ -283,7 +285,7 @@ def latest(runs: Iterable[Run]) -> list[Run]:
     for run in sorted(runs, key=lambda r: (r.record.finished or "", r.record.run_id)):
         r = run.record
         if r.status is Status.FINISHED:
-            same = (r.group, r.pool) if r.role is Role.EXTERNAL else (r.identity,)
+            same = (r.group, r.pool and r.pool.digest) if r.role is Role.EXTERNAL else (r.identity,)
             by_run[(*same, r.seed, r.title)] = run
     return sorted(by_run.values(), key=lambda r: (r.record.seed, r.record.run_id))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_type_hints
 
 import pytest
 
-from supertau.benchmarks.config import validated
+from supertau.benchmarks.runs.plan import validated
 from supertau.estimators import ESTIMATORS, Estimator
 from supertau.estimators.settings import Count, CountOrZero, Positive, Range, Settings, Share, ShareBelowOne, check
 from supertau.search_spaces.errors import SupertauError, UnknownName

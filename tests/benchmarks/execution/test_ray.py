@@ -17,12 +17,15 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from supertau.benchmarks.cli.app import app
-from supertau.benchmarks.config import RunConfig, resolve
+from supertau.benchmarks.config import RunConfig
 from supertau.benchmarks.execution import ray_cluster as ray_executor
 from supertau.benchmarks.execution import ray_node
 from supertau.benchmarks.execution.ray_cluster import run_all_on_ray
+from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event
-from supertau.benchmarks.runs.runner import Existing, Settings, run
+from supertau.benchmarks.runs.plan import identify, resolve
+from supertau.benchmarks.runs.runner import run
+from supertau.benchmarks.runs.settings import Existing, Settings
 from supertau.search_spaces.errors import SupertauError
 
 PLUGIN = """
@@ -134,8 +137,8 @@ def settings(folder: Path, **others: Any) -> Settings:
 def undisturbed(folder: Path, seed: int = 0) -> bytes:
     """Return the scores of a run on this machine; the gate is open meanwhile, and stays so."""
     (folder / "open").touch()
-    held = run(config("Gated", seed), settings(folder / "local")).folder
-    return (held / "scores.parquet").read_bytes()
+    alone = run(config("Gated", seed), settings(folder / "local")).folder
+    return (alone / "scores.parquet").read_bytes()
 
 
 def steps(folder: Path, seed: int = 0) -> list[int]:
@@ -166,7 +169,7 @@ def wait_for(process: subprocess.Popen[str], told: str, times: int) -> None:
 
 
 def test_a_run_whose_node_is_lost_goes_on_on_another(cluster: Any, nodes: list[Any], folder: Path) -> None:
-    old = folder / "results/runs" / config("Gated").run_id / "shards"
+    old = folder / "results/runs" / identify(config("Gated")).run_id / "shards"
     old.mkdir(parents=True)  # --restart throws it away, but once only
     events: list[Event] = []
 
@@ -182,7 +185,7 @@ def test_a_run_whose_node_is_lost_goes_on_on_another(cluster: Any, nodes: list[A
     (outcome,) = run_all_on_ray(
         [config("Gated")], settings(Path("results"), existing=Existing.RESTART), lose_node, address=cluster.address
     )
-    assert (outcome.status, outcome.message) == ("finished", "")
+    assert (outcome.phase, outcome.message) == (Phase.FINISHED, "")
     phases = [event.phase for event in events]
     assert phases[0] == "start"
     again = phases.index("resume")
@@ -191,8 +194,8 @@ def test_a_run_whose_node_is_lost_goes_on_on_another(cluster: Any, nodes: list[A
     assert steps(folder) == list(range(1, 21)), "no step was taken twice"
     assert phases[-1] == "finished"
     assert not old.exists()
-    assert outcome.run.record["cost"]["train_images"] == 640
-    assert outcome.run.record["environment"]["threads"] == 1
+    assert outcome.run.record.cost.train_images == 640
+    assert outcome.run.record.environment.threads == 1
     assert (outcome.run.folder / "scores.parquet").read_bytes() == undisturbed(folder)
 
 
@@ -201,17 +204,16 @@ def test_runs_go_side_by_side_and_end_as_locally(cluster: Any, nodes: list[Any],
     configs = [config("Meeting", 0), config("Meeting", 1), config("Crashing"), config("Dying")]
     outcomes = run_all_on_ray(configs, settings(folder / "results"), events.append, address=cluster.address)
     assert [o.config for o in outcomes] == configs
-    assert [o.status for o in outcomes] == ["finished", "finished", "failed", "error"]
+    assert [o.phase for o in outcomes] == [Phase.FINISHED, Phase.FINISHED, Phase.FAILED, Phase.ERROR]
     places = {event.run_id: event.text for event in events if event.phase == "start"}
-    assert len({places[c.run_id] for c in configs[:2]}) == 2, "runs met, so each was on a node of its own"
+    run_ids = [identify(c).run_id for c in configs]
+    assert len({places[run_id] for run_id in run_ids[:2]}) == 2, "runs met, so each was on a node of its own"
     assert not any(event.phase == "resume" for event in events), "a failure of the method is no reason to begin again"
-    assert outcomes[2].run.record["error"]["type"] == "ZeroDivisionError"
+    assert outcomes[2].run.record.failure.type == "ZeroDivisionError"
     assert "own bug" in outcomes[2].message
     assert "killed by signal 9" in outcomes[3].message
-    assert {e.run_id: e.phase for e in events} == {
-        configs[0].run_id: "finished", configs[1].run_id: "finished",
-        configs[2].run_id: "failed", configs[3].run_id: "error",
-    }  # fmt: skip
+    ends = [Phase.FINISHED, Phase.FINISHED, Phase.FAILED, Phase.ERROR]
+    assert {e.run_id: e.phase for e in events} == dict(zip(run_ids, ends, strict=True))
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(cluster: Any, nodes: list[Any], folder: Path) -> None:
@@ -227,22 +229,22 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(cluster: Any, nodes: list[Any
     (folder / "open").touch()
     configs = [config("Gated", seed) for seed in range(3)]
     (late,) = (c.seed for c, o in zip(configs, told, strict=True) if o["message"])
-    assert not (folder / "results/local/runs" / configs[late].run_id).exists()
+    assert not (folder / "results/local/runs" / identify(configs[late]).run_id).exists()
     some = [configs[late - 1], configs[late]]
     outcomes = run_all_on_ray(some, Settings(Path("results/local")), lambda _: None, address=cluster.address)
-    assert [o.status for o in outcomes] == ["finished"] * 2
-    for held in some:
-        assert steps(folder, held.seed) == list(range(1, 21)), "no step was taken twice"
+    assert [o.phase for o in outcomes] == [Phase.FINISHED] * 2
+    for one in some:
+        assert steps(folder, one.seed) == list(range(1, 21)), "no step was taken twice"
 
 
-def test_a_run_whose_command_was_killed_can_be_taken_up(cluster: Any, nodes: list[Any], folder: Path) -> None:
+def test_a_run_whose_command_was_killed_can_be_resumed(cluster: Any, nodes: list[Any], folder: Path) -> None:
     with command(cluster, seeds=1) as process:
         wait_for(process, ": train", 1)
         process.kill()
-    held = folder / "results/local/runs" / config("Gated").run_id
-    with FileLock(held / ".lock", timeout=60):  # the run has ended, too
-        assert json.loads((held / "record.json").read_text())["status"] == "running"
-    assert not list(held.glob(".*.part"))
+    left = folder / "results/local/runs" / identify(config("Gated")).run_id
+    with FileLock(left / ".lock", timeout=60):  # the run has ended, too
+        assert json.loads((left / "record.json").read_text())["status"] == "running"
+    assert not list(left.glob(".*.part"))
 
 
 def test_a_run_that_waits_for_an_answer_keeps_its_cpus(cluster: Any, nodes: list[Any], folder: Path) -> None:

@@ -83,7 +83,7 @@ def test_stopping_keeps_what_is_finished(make, tmp_path, monkeypatch):
 
     with pytest.raises(Interrupted):
         make(pool="random:8", listener=stop)
-    notes = list((tmp_path / "work").glob("*/*.json"))
+    notes = list((tmp_path / "truth").glob("*/*.json"))
     assert 1 <= len(notes) < 16
     assert set(json.loads(notes[0].read_text())) == {"architecture", "accuracy", "seconds", "failed"}
 

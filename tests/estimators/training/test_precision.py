@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from states import loaded, same, stored
 from torch import nn
 
-from supertau.benchmarks.config import resolve
+from supertau.benchmarks.runs.plan import resolve
 from supertau.estimators import ESTIMATORS, Budget, Monitor
 from supertau.estimators.spos import SPOS
 from supertau.search_spaces.errors import SupertauError

@@ -77,7 +77,8 @@ def wheel_of_sdist(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def packaged(source: Path) -> set[str]:
     """Return the names that all files of the package have in a wheel."""
     rooms = {path for room in ROOMS for path in (source / room).rglob("*") if path.is_file()}
-    return {f"supertau/{path.relative_to(source)}" for path in rooms} | {"supertau/__init__.py", "supertau/py.typed"}
+    door = {f"supertau/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
+    return {f"supertau/{path.relative_to(source)}" for path in rooms} | door
 
 
 def environment(folder: Path) -> Path:

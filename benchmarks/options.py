@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypedDict
+from os import PathLike
+from typing import Annotated, Any, Literal, TypedDict, get_args, get_origin, get_type_hints
+
+from supertau.search_spaces.errors import SupertauError, unknown
 
 
 @dataclass(frozen=True)
@@ -87,3 +91,29 @@ class ExecutionOptions(TypedDict, total=False):
 
 class RunOptions(TaskOptions, ExecutionOptions, total=False):
     """All options of `supertau.run`."""
+
+
+def check_options(options: Mapping[str, Any], declaration: type) -> None:
+    """Raise SupertauError unless each option is declared, of its type, and at least its least value; None is left out.
+
+    declaration: one of the above. An unknown name raises UnknownName with the nearest match.
+    """
+    hints = get_type_hints(declaration, include_extras=True)
+    for name, value in options.items():
+        if name not in hints:
+            raise unknown("option", name, hints)
+        kind, about = get_args(hints[name])
+        if value is None:
+            continue
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise unknown(name, str(value), get_args(kind))
+            continue
+        accepted = (int, float) if kind is float else (str, PathLike) if kind is str else (kind,)
+        if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
+            raise SupertauError(f"{name}={value!r}: expected {_WORDS[kind]}.")
+        if about.least is not None and not value >= about.least:
+            raise SupertauError(f"{name}={value!r}: expected {_WORDS[kind]} of at least {about.least}.")
+
+
+_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}

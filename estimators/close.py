@@ -30,7 +30,7 @@ from supertau.estimators.components.gate_watch import GateWatch
 from supertau.estimators.components.plateau import Plateau
 from supertau.estimators.one_shot import NDS_RECIPE, SCORING_SETTINGS, OneShot, OneShotConfig, one_shot_presets
 from supertau.estimators.problem import Problem
-from supertau.estimators.settings import Count, CountOrZero, Positive, ShareBelowOne
+from supertau.estimators.settings import Count, CountOrZero, Positive, ShareBelowOne, ZeroOrMore
 from supertau.estimators.training.generators import numpy_stream, seeded_weights, torch_stream
 from supertau.estimators.training.loop import TrainingLoop
 from supertau.estimators.training.sampling import PathSampler, Sampling
@@ -47,13 +47,13 @@ class CLOSEConfig(OneShotConfig):
     """Settings of CLOSE; "code" is the authors' configuration for NAS-Bench-201."""
 
     batch_size: Count = 256  # code; its vanilla supernet: 512
-    learning_rate: float = 0.05  # code
+    learning_rate: Positive = 0.05  # code
     nesterov: bool = False  # code
-    final_learning_rate: float = 0.001  # ours, as the other estimators: the code has no cosine
+    final_learning_rate: ZeroOrMore = 0.001  # ours, as the other estimators: the code has no cosine
     sampling: Sampling = "unique-live"  # code
     dropout: ShareBelowOne = 0.1  # code; before the classifier
     mode: Mode = "fixed"  # ours; see the top of this file
-    activations: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6)  # code `cl-246`: epochs 1, 201, 401, 601 of 1000
+    activations: tuple[ShareBelowOne, ...] = (0.0, 0.2, 0.4, 0.6)  # code `cl-246`: epochs 1, 201, 401, 601 of 1000
     fixed_blocks: CountOrZero = 0  # slides' ablation: 2 to 5 blocks from the first step on; 0: the curriculum
     wit: WIT = "add"  # code; slides: copy
     srt: bool = True  # code and slides; fixed_blocks with or without: UNVERIFIED
@@ -61,15 +61,15 @@ class CLOSEConfig(OneShotConfig):
     gate: GateKind = "learned"  # a table in a space without cells, as in the code; random: the ablation without GATE
     assignment: Literal["auto", "argmax", "sample"] = "auto"  # slides: argmax (fixed); code: sample (reference)
     schedule: Schedule = "auto"  # code: plateau (reference); it never falls in a short run, hence cosine (fixed)
-    plateau_factor: float = 0.5  # code
-    plateau_patience: int = 30  # code; in epochs
+    plateau_factor: ShareBelowOne = 0.5  # code
+    plateau_patience: CountOrZero = 30  # code; in epochs
     gate_learning_rate: Positive = 0.001  # ours: Adam of mode fixed; in a toy SGD did not learn the gate
     temperature: Positive = 5.0  # code; constant
-    gate_operation: int = 48  # code; width of an operation's embedding
-    gate_node: int = 48  # code; width of a node's initial state
-    gate_hidden: int = 96  # code; width of a node's state when it enters the first flow layer
-    gate_flow: tuple[int, ...] = (128,) * 5  # code; widths of the flow layers
-    gate_mlp: tuple[int, ...] = (200,) * 3  # code; hidden widths of the map from an edge's two nodes to logits
+    gate_operation: Count = 48  # code; width of an operation's embedding
+    gate_node: Count = 48  # code; width of a node's initial state
+    gate_hidden: Count = 96  # code; width of a node's state when it enters the first flow layer
+    gate_flow: tuple[Count, ...] = (128,) * 5  # code; widths of the flow layers
+    gate_mlp: tuple[Count, ...] = (200,) * 3  # code; hidden widths of the map from an edge's two nodes to logits
     gate_dropout: ShareBelowOne = 0.1  # code; in that map
     gate_join: Join = "sum"  # code; mean over the two input slots of a node of NAS-Bench-301
     gate_learned_nodes: bool = False  # code; on NAS-Bench-301 intermediate nodes start from a learned vector

@@ -108,7 +108,7 @@ class NAOV2Config(OneShotConfig):
     size_network: SizeNetwork = "benchmark"
     # Images of an evaluation inside the loop; None: scoring_images. Code: dev 5,000; master 500, different ones for
     # each architecture, which is a noise of 1.8 points and not offered here
-    evaluation_images: int | None = None
+    evaluation_images: Count | None = None
     final_mix: Share = 0.0  # ours: share of the last stage's draws from the whole space; the method has none
     targets: Targets = "rank"  # ours: ties and outliers do no harm; the code: minmax (here: of connected ones only)
     epd_epochs: CountOrZero = 300  # ours, for time; the code: 1000

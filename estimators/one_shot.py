@@ -15,7 +15,7 @@ from torch import nn
 
 from supertau.estimators.estimator import Budget, Estimator, Floats, Monitor
 from supertau.estimators.problem import Problem
-from supertau.estimators.settings import Count, Settings
+from supertau.estimators.settings import Count, Positive, Settings, ShareBelowOne, ZeroOrMore
 from supertau.estimators.training.augmentation import augment, normalise
 from supertau.estimators.training.generators import seeded_weights, torch_stream
 from supertau.estimators.training.loop import Optimisation, TrainingLoop
@@ -30,19 +30,19 @@ class OneShotConfig(Settings):
     """Settings of a supernet's training and scoring; a method overrides the defaults that its source gives."""
 
     batch_size: Count = 64  # NAS-Bench-201's one-shot baselines (AutoDL-Projects, RANDOM-NAS); SPOS: 1024 on ImageNet
-    learning_rate: float = 0.025  # as above; SPOS: 0.5 at batch 1024
-    final_learning_rate: float = 0.001  # as above; SPOS: 0
-    momentum: float = 0.9  # both
+    learning_rate: Positive = 0.025  # as above; SPOS: 0.5 at batch 1024
+    final_learning_rate: ZeroOrMore = 0.001  # as above; SPOS: 0
+    momentum: ShareBelowOne = 0.9  # both
     nesterov: bool = True  # AutoDL-Projects; SPOS: plain momentum
-    weight_decay: float = 5e-4  # AutoDL-Projects; SPOS: 4e-5
-    clip: float = 5.0  # AutoDL-Projects; SPOS: none (0)
-    label_smoothing: float = 0.0  # NAS-Bench-201 trains its ground truth without; SPOS: 0.1
+    weight_decay: ZeroOrMore = 5e-4  # AutoDL-Projects; SPOS: 4e-5
+    clip: ZeroOrMore = 5.0  # AutoDL-Projects; SPOS: none (0)
+    label_smoothing: ShareBelowOne = 0.0  # NAS-Bench-201 trains its ground truth without; SPOS: 0.1
     affine: bool = False  # released code of SPOS: no weight and bias in the supernet's batch norms
     augment: bool = True
     bn: tuple[BNMode, ...] = ("recalibrated", "batch")  # SPOS recalibrates; batch is what CLOSE's protocol uses
     scoring_batch: Count = 512  # our choice: large enough for batch statistics
-    scoring_images: int | None = None  # the whole held-out split: the authors of SPOS test all of it
-    calibration_images: int = 20480  # authors of SPOS: 20,000 images; 40 batches of 512
+    scoring_images: Count | None = None  # the whole held-out split: the authors of SPOS test all of it
+    calibration_images: Count = 20480  # authors of SPOS: 20,000 images; 40 batches of 512
     calibration_batch: Count = 512
     precision: Precision = "float32"  # ours; half precision is an option for GPUs
 

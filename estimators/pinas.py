@@ -30,7 +30,7 @@ from supertau.estimators.components.nearest_neighbours import nearest_neighbours
 from supertau.estimators.estimator import Budget, Floats, Monitor
 from supertau.estimators.one_shot import OneShot, OneShotConfig, one_shot_presets
 from supertau.estimators.problem import Problem
-from supertau.estimators.settings import Count, Positive, Range, Share
+from supertau.estimators.settings import Count, Positive, Range, Share, ZeroOrMore
 from supertau.estimators.training.augmentation import Distortion, distort, normalise
 from supertau.estimators.training.batch_norm import BatchStatistics, evaluating, ruled
 from supertau.estimators.training.generators import STREAMS, numpy_stream, seeded_weights, torch_stream
@@ -61,11 +61,11 @@ class PiNASConfig(OneShotConfig):
     """
 
     batch_size: Count = 256  # ours, for the rate below; authors: 192
-    learning_rate: float = 0.03  # authors, at 192
-    final_learning_rate: float = 0.0  # authors
+    learning_rate: Positive = 0.03  # authors, at 192
+    final_learning_rate: ZeroOrMore = 0.0  # authors
     nesterov: bool = False  # authors
-    weight_decay: float = 5e-4  # MoCo on CIFAR; authors: 1e-4
-    clip: float = 0.0  # authors: none
+    weight_decay: ZeroOrMore = 5e-4  # MoCo on CIFAR; authors: 1e-4
+    clip: ZeroOrMore = 0.0  # authors: none
     embedding: Count = 128  # authors: outputs of the projector
     queue: Count = 4096  # MoCo on CIFAR; authors: 49152, more than CIFAR's training images
     temperature: Positive = 0.2  # authors

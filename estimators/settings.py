@@ -52,6 +52,7 @@ class Range:
 Count = Annotated[int, Range(at_least=1)]
 CountOrZero = Annotated[int, Range(at_least=0)]
 Positive = Annotated[float, Range(above=0)]
+ZeroOrMore = Annotated[float, Range(at_least=0)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 ShareBelowOne = Annotated[float, Range(at_least=0, below=1)]
 

@@ -30,7 +30,7 @@ from supertau.estimators.components.evolution import Evolution, EvolutionConfig
 from supertau.estimators.estimator import Budget, Floats, Monitor
 from supertau.estimators.one_shot import PUBLISHED_RECIPES, one_shot_presets
 from supertau.estimators.problem import Problem
-from supertau.estimators.settings import Count
+from supertau.estimators.settings import Count, CountOrZero, Positive, Share, ShareBelowOne, ZeroOrMore
 from supertau.estimators.spos import SPOS, SPOSConfig
 from supertau.estimators.training.checkpoint import load_supernet
 from supertau.estimators.training.generators import numpy_stream, seeded_weights
@@ -57,21 +57,21 @@ class ShiftingConfig(SPOSConfig):
     mode: Mode = "code"  # every constant of the code is known; of the paper's text only the order of events
     control: Control = "none"
     steps_per_candidate: Count = 20  # code
-    shift_learning_rate: float = 1e-4  # code, constant
-    shift_momentum: float = 0.9  # code; kept from candidate to candidate
-    population: int = 50  # SPOS and Shifting code
-    generations: int = 20  # code; the random population comes before them
-    parents: int = 10  # code
-    mutants: int = 25  # code
-    crossovers: int = 25  # code
-    mutation_probability: float = 0.3  # code: 0.1 of 20 genes; on 6 genes that leaves 61% of parents unchanged
+    shift_learning_rate: Positive = 1e-4  # code, constant
+    shift_momentum: ShareBelowOne = 0.9  # code; kept from candidate to candidate
+    population: Count = 50  # SPOS and Shifting code
+    generations: CountOrZero = 20  # code; the random population comes before them
+    parents: Count = 10  # code
+    mutants: CountOrZero = 25  # code
+    crossovers: CountOrZero = 25  # code
+    mutation_probability: Share = 0.3  # code: 0.1 of 20 genes; on 6 genes that leaves 61% of parents unchanged
     fitness_bn: BNMode | None = None  # None: first of `bn`, as everywhere in the suite; code: "inherited" (never reset)
     score_before: bool = True  # also score with the weights before the shift, for the comparison that the paper makes
     checkpoint: str | None = None  # folder of a finished SPOS run whose supernet replaces stage 1
     reset_classifier: bool = False  # transfer: only the classifier does not come from the checkpoint
-    classifier_scale: float = 10.0  # ours: learning rate of a reset classifier over that of the rest; code: 1
-    warmup_epochs: float = 1.0  # ours: of the reset classifier alone, on uniform paths, before the search; code: 0
-    warmup_learning_rate: float = 0.025  # ours
+    classifier_scale: Positive = 10.0  # ours: learning rate of a reset classifier over that of the rest; code: 1
+    warmup_epochs: ZeroOrMore = 1.0  # ours: of the reset classifier alone, on uniform paths, before the search; code: 0
+    warmup_learning_rate: Positive = 0.025  # ours
 
     def __post_init__(self) -> None:
         super().__post_init__()

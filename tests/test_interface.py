@@ -172,6 +172,17 @@ def test_unknown_options_and_names_have_the_nearest_match(tmp_path: Path) -> Non
         supertau.run("params", results=tmp_path, image_sise=8)  # type: ignore[call-overload]
     with pytest.raises(UnknownName, match="Did you mean 'params'"):
         supertau.run("param", results=tmp_path, **TINY)
+    for wrong, message in (
+        ({"passes": -5}, "passes=-5: expected a whole number of at least 1"),
+        ({"passes": 1.5}, "passes=1.5: expected a whole number"),
+        ({"channels": True}, "channels=True: expected a whole number"),
+        ({"pool": 5}, "pool=5: expected a text"),
+        ({"threads": 0}, "threads=0: expected a whole number of at least 1"),
+        ({"validation_split": "tset"}, "Did you mean 'test'"),
+    ):
+        with pytest.raises(SupertauError, match=message):
+            supertau.run("params", results=tmp_path, **{**TINY, **wrong})
+    assert not list(tmp_path.iterdir())
     with pytest.raises(UnknownName, match="executor"):
         carry_out(plan(["params"], preset="smoke"), results=tmp_path, executor="rai")
 

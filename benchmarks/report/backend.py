@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,13 @@ def no_backend() -> Iterator[None]:
     refuses to be imported. Where it is imported already, nothing changes.
     """
     named = os.environ.pop(VARIABLE, None)
+    # It logs that a home folder is read-only, and where it keeps its cache instead: nothing that a user must act on.
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        logger.setLevel(level)
         if named is not None:
             os.environ[VARIABLE] = named

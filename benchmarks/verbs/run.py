@@ -14,7 +14,7 @@ from supertau.benchmarks.execution.local import run_all
 from supertau.benchmarks.execution.outcome import Outcome
 from supertau.benchmarks.execution.ray_cluster import run_all_on_ray
 from supertau.benchmarks.images import IMAGES
-from supertau.benchmarks.options import ExecutionOptions, RunOptions, TaskOptions
+from supertau.benchmarks.options import ExecutionOptions, RunOptions, TaskOptions, check_options
 from supertau.benchmarks.record import Phase
 from supertau.benchmarks.results import Run, Runs
 from supertau.benchmarks.runs.events import Interrupted, Listener
@@ -109,9 +109,7 @@ def run(
     chosen = [estimators] if isinstance(estimators, str | Estimator | type) else list(estimators)
     task = {k: v for k, v in options.items() if k in TaskOptions.__annotations__}
     execution = {k: v for k, v in options.items() if k in ExecutionOptions.__annotations__}
-    unexpected = options.keys() - task.keys() - execution.keys()
-    if unexpected:
-        raise unknown("option", min(unexpected), RunOptions.__annotations__)
+    check_options(options, RunOptions)
     names = [e for e in chosen if isinstance(e, str)]
     outcomes: list[Outcome] = []
     configs = plan(names, seeds=seeds or 1, first_seed=seed, settings=settings, **task) if names else []  # type: ignore[arg-type]
@@ -145,6 +143,7 @@ def plan(
     goes to the estimators that have it. Raises UnknownName for what no estimator, space, preset, ... is called, and
     SupertauError for a setting whose value is not allowed.
     """
+    check_options(task, TaskOptions)
     get_space(task.get("space", "nasbench201"))
     IMAGES.resolve(task.get("images") or "digits")
     chosen = list(ESTIMATORS) if list(estimators) == ["all"] else estimators
@@ -169,6 +168,7 @@ def carry_out(
     Ctrl-C asks the runs to save and stop; it is in the outcomes then. Raises SupertauError for options that contradict
     each other, and for devices or a cluster that are not there.
     """
+    check_options(execution, ExecutionOptions)
     options = dict(execution)
     executor, devices, workers = (
         options.pop("executor", "local"),
@@ -180,8 +180,6 @@ def carry_out(
         if address is not None or gpus is not None:
             raise SupertauError("--ray-address and --gpus say what to ask of Ray: add --executor ray.")
         pick_device(execution.get("device", "auto"))
-    elif executor != "ray":
-        raise unknown("executor", str(executor), ["local", "ray"])
     elif devices != 1:
         raise SupertauError("--devices is for --executor local: on Ray each run has the GPUs of --gpus, and uses one.")
     elif workers is not None:

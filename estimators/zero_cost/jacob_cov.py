@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from supertau.estimators.problem import Problem
+from supertau.estimators.settings import Positive
 from supertau.estimators.zero_cost.probe import Path, Probe, ProbeConfig
 
 
@@ -15,7 +16,7 @@ from supertau.estimators.zero_cost.probe import Path, Probe, ProbeConfig
 class JacobCovConfig(ProbeConfig):
     """k: keeps logarithm and quotient finite."""
 
-    k: float = 1e-5  # Mellor et al. v1. Their batch was 256; the default of 64 is that of Abdelfattah et al.
+    k: Positive = 1e-5  # Mellor et al. v1. Their batch was 256; the default of 64 is that of Abdelfattah et al.
 
 
 class JacobCov(Probe):

@@ -122,7 +122,7 @@ def test_help_of_run_shows_every_option_with_its_help_in_its_group() -> None:
 def test_defaults_of_search_are_those_of_the_interface() -> None:
     ours, theirs = (inspect.signature(function).parameters for function in (search.command, verb))
     shared = ours.keys() & theirs.keys() - {"run", "results"}
-    assert shared == {"population", "generations", "mutation", "max_params", "max_macs", "seed", "device"}
+    assert shared == {"population", "generations", "mutation", "max_params", "max_macs", "seed", "device", "estimator"}
     assert {name: ours[name].default for name in shared} == {name: theirs[name].default for name in shared}
 
 

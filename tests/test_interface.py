@@ -24,9 +24,12 @@ VERBS = ("run", "score", "report", "compare", "search")
 TINY = {"preset": "smoke", "pool": "all:20", "curve_points": 0, "threads": 1}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+HOMES = {**{verb: f"supertau.benchmarks.verbs.{verb}" for verb in VERBS}, "load_runs": "supertau.benchmarks.results"}
+
+
+@pytest.mark.parametrize("verb", HOMES)
 def test_examples_run(verb: str, tmp_path: Path) -> None:
-    module = importlib.import_module(f"supertau.benchmarks.verbs.{verb}")
+    module = importlib.import_module(HOMES[verb])
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
     (example,) = finder.find(getattr(module, verb), verb, module=module, globs={"folder": tmp_path})
     assert example.examples, "a verb has an example"

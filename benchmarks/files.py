@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from supertau.search_spaces.errors import SupertauError
 
@@ -31,6 +34,26 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
         with suppress(OSError):
             part.unlink(missing_ok=True)
     return path
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Write a dictionary as JSON, with a checksum of it."""
+    write_atomically(path, json.dumps({**value, "checksum": _checksum(value)}))
+
+
+def read_sealed(path: Path, **expected: object) -> dict[str, Any] | None:
+    """Return what `write_sealed` wrote; None where there is nothing, or it is damaged or not the `expected` one."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if value.pop("checksum") != _checksum(value):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return value if all(value.get(name) == wanted for name, wanted in expected.items()) else None
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def remove_parts(folder: Path) -> None:

@@ -18,7 +18,7 @@ from supertau.benchmarks.runs.arrays import read_npz, write_npz
 from supertau.benchmarks.runs.events import Event, Listener, StopFlag
 from supertau.estimators.estimator import Estimator, Monitor
 from supertau.estimators.problem import Problem
-from supertau.estimators.training.checkpoint import CHECKPOINT, read_checkpoint
+from supertau.estimators.training.checkpoint import CHECKPOINT, read_checkpoint, sealed
 from supertau.search_spaces.errors import DataError
 from supertau.search_spaces.space import Architecture
 
@@ -33,6 +33,7 @@ class TrainingMonitor(Monitor):
         self,
         folder: Path,
         run_id: str,
+        training: str,
         listener: Listener,
         stop: StopFlag,
         *,
@@ -40,7 +41,8 @@ class TrainingMonitor(Monitor):
         curve: Sequence[Architecture],
         checkpoint_seconds: float,
     ) -> None:
-        self.folder, self.run_id, self.listener, self.stop = folder, run_id, listener, stop
+        self.folder, self.run_id, self.training = folder, run_id, training
+        self.listener, self.stop = listener, stop
         self.curve_points, self.curve = curve_points, curve
         self.checkpoint_seconds = checkpoint_seconds
         self.seconds = 0.0
@@ -57,7 +59,7 @@ class TrainingMonitor(Monitor):
 
     def restore(self, estimator: Estimator, problem: Problem) -> bool:
         """Start the estimator, from the checkpoint if there is one; return whether its training is finished already."""
-        saved = resume(estimator, problem, self.checkpoint)
+        saved = resume(estimator, problem, self.checkpoint, self.training)
         if saved is not None:
             self.seconds, self._curve_seconds = saved["seconds"], saved["curve_seconds"]
             self._curve_images = saved["curve_images"]
@@ -75,7 +77,8 @@ class TrainingMonitor(Monitor):
             "curve_seconds": self._curve_seconds,
             "curve_images": self._curve_images,
         }
-        write_atomically(self.checkpoint, lambda part: torch.save(state, part))
+        content = sealed(state, self.training)
+        write_atomically(self.checkpoint, lambda part: torch.save(content, part))
 
     def begin(self) -> None:
         """Start the clock."""
@@ -107,7 +110,7 @@ class TrainingMonitor(Monitor):
         self._curve_seconds += time.monotonic() - began
         self._curve_images += int(estimator.cost()["score_images"] - before["score_images"])
         path = self.folder / "curve" / f"{step:09d}.npz"
-        write_npz(path, {"passes": np.array(int(before["train_images"])), **columns})
+        write_npz(path, {"run": self.run_id, "passes": np.array(int(before["train_images"])), **columns})
 
     def curve_table(self, texts: Sequence[str]) -> pd.DataFrame | None:
         """Return the curve in long form: passes, architecture, score columns; None when nothing was watched."""
@@ -115,6 +118,8 @@ class TrainingMonitor(Monitor):
         for path in sorted((self.folder / "curve").glob("*.npz")):
             try:
                 columns = read_npz(path)
+                if str(columns.pop("run", "")) != self.run_id:
+                    raise DataError(f"'{path}' is of another run.")
             except DataError as error:  # the weights of that moment are gone, so the point cannot be made again
                 self.listener(Event(self.run_id, Phase.LOAD, text=f"{error} The curve has a point less."))
                 continue
@@ -149,15 +154,17 @@ def is_curve_step(step: int, total: int, points: int) -> bool:
     return points > 0 and step in {round(total * k / points) for k in range(1, points + 1)}
 
 
-def resume(estimator: Estimator, problem: Problem, checkpoint: Path) -> dict[str, Any] | None:
+def resume(estimator: Estimator, problem: Problem, checkpoint: Path, training: str) -> dict[str, Any] | None:
     """Start an estimator, from a checkpoint if there is one; return the content of the checkpoint, None without one.
+
+    training: the training that the checkpoint must be from.
 
     Only the first process looks whether there is one: by the time another looks, the first may have written a new one.
     """
     if not problem.processes.broadcast(checkpoint.exists()):
         estimator.start(problem)
         return None
-    saved = read_checkpoint(checkpoint, problem.device)
+    saved = read_checkpoint(checkpoint, problem.device, training)
     try:
         estimator.restore(problem, saved["estimator"])
     except (RuntimeError, KeyError, ValueError) as error:

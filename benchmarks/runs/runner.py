@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from supertau.benchmarks.runs.settings import Existing, Settings
 from supertau.benchmarks.runs.shards import SHARDS, follow_scoring, score_in_shards
 from supertau.benchmarks.task import Task
 from supertau.estimators.estimator import Budget, Diverged, Estimator
-from supertau.estimators.training.checkpoint import CHECKPOINT
+from supertau.estimators.training.checkpoint import CHECKPOINT, read_checkpoint
 from supertau.estimators.training.processes import ALONE, Processes
 from supertau.search_spaces.errors import DataError, SupertauError
 from supertau.search_spaces.pool import Pool
@@ -105,7 +106,7 @@ def follow(config: RunConfig, settings: Settings, processes: Processes) -> None:
     estimator, folder = build(config), run_folder(config, settings)
     device = processes.device or pick_device(settings.device)
     problem = Task.of(config).problem(config, device, processes, settings.scoring_memory)
-    saved = resume(estimator, problem, folder / CHECKPOINT)
+    saved = resume(estimator, problem, folder / CHECKPOINT, identify(config).training)
     if saved is None or not saved["finished"]:
         estimator.train(Budget(config.passes), FollowingMonitor(config.curve_points))
     follow_scoring(estimator)
@@ -214,7 +215,7 @@ class _Runner:
         if estimator.uses_truth:
             problem, pool, left_out = oracle_problem(problem, pool, task.truth)
         monitor = TrainingMonitor(
-            folder, record.run_id, self.listener, self.stop,
+            folder, record.run_id, self.identity.training, self.listener, self.stop,
             curve_points=config.curve_points,
             curve=select_part(pool, config.curve_pool),
             checkpoint_seconds=settings.checkpoint_seconds,
@@ -252,6 +253,8 @@ class _Runner:
         curve = monitor.curve_table([task.space.format(a) for a in monitor.curve])
         if curve is not None:
             files |= write_table(folder / CURVE, curve)
+        else:
+            (folder / CURVE).unlink(missing_ok=True)  # a damaged one cannot be made again: its weights are gone
         self._report(Phase.JUDGE, f"metrics of {len(columns)} score columns")
         judgement = task.judge(scores, table, left_out=left_out, threads=torch.get_num_threads())
         costs = {**estimator.cost(), **score_cost, **monitor.cost()}
@@ -328,6 +331,11 @@ def adopt_training(training: str, results: Path, checkpoint: Path) -> str | None
     for other in load_runs(results):
         source = other.folder / checkpoint.name
         if other.finished and other.record.training == training and source.exists():
+            try:
+                read_checkpoint(source, torch.device("cpu"), training)
+            except DataError as error:
+                warnings.warn(f"{error} Its training is not shared.", stacklevel=2)
+                continue
             write_atomically(checkpoint, source.read_bytes())
             return other.record.run_id
     return None

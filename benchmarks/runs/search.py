@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from supertau.benchmarks.config import RunConfig
-from supertau.benchmarks.files import write_atomically
+from supertau.benchmarks.files import read_sealed, write_atomically, write_sealed
 from supertau.benchmarks.record import Role
 from supertau.benchmarks.results import Run
 from supertau.benchmarks.runs.plan import build
@@ -75,7 +76,7 @@ class SearchResult:
 def fitted(run: Run, task: Task, config: RunConfig, device: str = "auto") -> Estimator:
     """Return the estimator of a finished run with its trained state."""
     place = pick_device(device)
-    saved = read_checkpoint(run.folder, place)
+    saved = read_checkpoint(run.folder, place, run.record.training)
     estimator = build(config)
     estimator.restore(task.problem(config, place), saved["estimator"])
     return estimator
@@ -110,14 +111,19 @@ def evolve(
     guide, space = fitted(run, task, record.config, device), task.space
     name = f"{seed}-{zlib.crc32(repr(config).encode()):08x}"
     state_path = run.folder / f"search-{name}.state.json"
-    state = json.loads(state_path.read_text(encoding="utf-8")) if state_path.exists() else None
+    whose = {"run_id": record.run_id, "search": name}
+    stored = read_sealed(state_path, **whose)
+    if stored is None and state_path.exists():
+        warnings.warn(f"'{state_path}' is damaged or of another search; the search begins anew.", stacklevel=2)
 
     def keep(evolution: Evolution) -> None:
-        write_atomically(state_path, json.dumps(evolution.state_dict()))
+        write_sealed(state_path, {**whose, "state": evolution.state_dict()})
         if on_generation is not None:
             on_generation(evolution)
 
-    won = search(guide, space, config, rng=np.random.default_rng(seed), state=state, on_generation=keep)
+    won = search(
+        guide, space, config, rng=np.random.default_rng(seed), state=stored and stored["state"], on_generation=keep
+    )
     path = run.folder / f"search-{name}.json"
     result = SearchResult(
         run_id=record.run_id,

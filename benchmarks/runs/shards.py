@@ -45,7 +45,8 @@ def score_in_shards(
     for start in range(0, len(architectures), SHARD):
         path = folder / SHARDS / f"{start:07d}.npz"
         shard = architectures[start : start + SHARD]
-        content = hashlib.sha256(repr(shard).encode()).hexdigest()  # another version may have cut the pool otherwise
+        # Another version may have cut the pool otherwise, and a shard of another run may lie in its place.
+        content = hashlib.sha256(repr((run_id, shard)).encode()).hexdigest()
         scored = _stored(path)
         if scored.get("content") != content:
             clock, before = time.monotonic(), estimator.cost()["score_images"]

@@ -13,13 +13,14 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from supertau.benchmarks.execution.local import workers_for
 from supertau.benchmarks.execution.process import library_first
-from supertau.benchmarks.files import require_writable, write_atomically
+from supertau.benchmarks.files import read_sealed, require_writable, write_sealed
 from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, stop_on_signal
 from supertau.benchmarks.standalone.training import Recipe, Trained, images_of, train_alone
@@ -78,14 +79,19 @@ def make_truth(
         for architecture in architectures
         for seed in range(seeds)
     }
-    missing = [job for job, note in notes.items() if not note.exists()]
+
+    def whose(job: tuple[Architecture, int]) -> dict[str, Any]:
+        return {"architecture": space.format(job[0]), "seed": job[1], "recipe": _digest(recipe)}
+
+    # A note that is damaged, or that another training left, counts as missing.
+    missing = [job for job, note in notes.items() if read_sealed(note, **whose(job)) is None]
     name = f"{space_name} {recipe.name}"
 
     def keep(job: tuple[Architecture, int], trained: Trained) -> None:
-        write_atomically(notes[job], json.dumps({"architecture": space.format(job[0]), **asdict(trained)}))
+        write_sealed(notes[job], {**whose(job), **asdict(trained)})
 
     _train(space_name, recipe, missing, keep, workers_for(max(1, len(missing)), workers), name, len(notes), listener)
-    trained = {job: json.loads(note.read_text(encoding="utf-8")) for job, note in notes.items()}
+    trained = {job: _read(note, whose(job)) for job, note in notes.items()}
     accuracies = [[trained[a, seed]["accuracy"] for seed in range(seeds)] for a in architectures]
     truth = GroundTruth(
         space=space_name,
@@ -108,6 +114,13 @@ def make_truth(
     write_table(truth, out, space, about)
     listener(Event(name, Phase.FINISHED, text=f"{out}: {len(architectures)} architectures, {seeds} seeds"))
     return truth
+
+
+def _read(note: Path, whose: dict[str, Any]) -> dict[str, Any]:
+    value = read_sealed(note, **whose)
+    if value is None:
+        raise DataError(f"'{note}' was damaged while others trained; the same command makes it again.")
+    return value
 
 
 def _train(

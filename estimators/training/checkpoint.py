@@ -1,4 +1,4 @@
-"""Reading the checkpoint that a run leaves in its folder."""
+"""The checkpoint that a run leaves in its folder: what it holds is sealed, so that damage is not trained on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from supertau.search_spaces.supernet import Supernet
 CHECKPOINT = "checkpoint.pt"
 
 
-def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+def sealed(content: dict[str, Any], training: str) -> dict[str, Any]:
+    """Return what goes into a checkpoint: the content, which training it is from, and a checksum of it all."""
+    whole = {**content, "training": training}
+    return {**whole, "checksum": _checksum(whole)}
+
+
+def read_checkpoint(path: Path, device: torch.device, training: str | None = None) -> dict[str, Any]:
     """Return the content of a checkpoint; 'estimator' is the state of the estimator.
 
-    path: the file, or the folder of its run. Raises DataError when it is missing or damaged.
+    path: the file, or the folder of its run. training: what it must be from, None for any. Raises DataError when it is
+    missing, damaged, or from another training.
     """
     if path.is_dir():
         path = path / CHECKPOINT
@@ -31,7 +38,36 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         raise DataError(f"checkpoint '{path}' cannot be read ({error}). Run it again with --restart.") from error
     if not isinstance(content, dict) or "estimator" not in content:
         raise DataError(f"'{path}' is not a checkpoint of supertau: it holds no state of an estimator.")
+    if content.pop("checksum", None) != _checksum(content):
+        raise DataError(f"checkpoint '{path}' is damaged: its checksum is another. Run it again with --restart.")
+    if training is not None and content["training"] != training:
+        raise DataError(f"checkpoint '{path}' is from another training. Run it again with --restart.")
     return content
+
+
+def _checksum(content: Any) -> str:
+    digest = hashlib.sha256()
+    _feed(digest, content)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, value: Any) -> None:
+    """Feed plain data and tensors to a hash: types, names and every byte."""
+    if isinstance(value, torch.Tensor):
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"tensor {plain.dtype} {tuple(plain.shape)}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, dict):
+        digest.update(f"dict {len(value)}".encode())
+        for key, member in value.items():
+            digest.update(repr(key).encode())
+            _feed(digest, member)
+    elif isinstance(value, list | tuple):
+        digest.update(f"list {len(value)}".encode())
+        for member in value:
+            _feed(digest, member)
+    else:
+        digest.update(f"{type(value).__name__} {value!r}".encode())
 
 
 def load_supernet(supernet: Supernet, path: Path, device: torch.device, *, classifier: bool) -> str:

@@ -13,6 +13,7 @@ from states import loaded, stored
 from supertau.estimators import Budget, Monitor
 from supertau.estimators.shifting import Shifting, ShiftingConfig
 from supertau.estimators.spos import SPOS
+from supertau.estimators.training.checkpoint import sealed
 from supertau.estimators.training.scoring import PathScorer
 from supertau.search_spaces.errors import DataError, SupertauError, UnknownName
 from supertau.search_spaces.nasbench201 import NASBench201
@@ -242,7 +243,7 @@ def trained(problem, tmp_path_factory):
     estimator = SPOS.configured("smoke")
     estimator.fit(problem, Budget(320))
     folder = tmp_path_factory.mktemp("run")
-    torch.save({"estimator": estimator.state_dict(), "finished": True}, folder / "checkpoint.pt")
+    torch.save(sealed({"estimator": estimator.state_dict(), "finished": True}, "a training"), folder / "checkpoint.pt")
     return folder, {name: value.clone() for name, value in estimator.supernet.state_dict().items()}
 
 

@@ -1,8 +1,8 @@
 """Every kind of file that a run leaves or reads: how one comes about, and what must hold when it is damaged.
 
-What a run wrote is refused or has no influence; the remedy is the same command, or what the error says, and leads to the
-bytes that were there. What the user made has no checksum: it is refused with its name, or counts as what it is now, never
-as what it was; the remedy is to put it back.
+What a run wrote is refused or has no influence; the remedy is the same command, or what the error says, and leads to
+the bytes that were there. What the user made has no checksum: it is refused with its name, or counts as what it is now,
+never as what it was; the remedy is to put it back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from supertau.benchmarks.runs.plan import resolve
 from supertau.benchmarks.runs.runner import run
 from supertau.benchmarks.runs.settings import Existing, Settings
 from supertau.benchmarks.verbs.score import score
-from supertau.search_spaces.errors import DataError, SupertauError
+from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.spaces import get_space
 
 from .command_line import supertau
@@ -117,8 +117,9 @@ class Site:
 
     @cached_property
     def whole(self) -> Run:
-        """The run of the large pool that nobody stopped."""
-        return run(spos(pool=LARGE), settings(self.folder / "whole"))
+        """The run of the large pool that nobody stopped, judged by two truths."""
+        one = run(spos(pool=LARGE), settings(self.folder / "whole"))
+        return run(spos(pool=LARGE, truth="cifar100"), settings(one.folder.parents[1]))
 
     @cached_property
     def small(self) -> Run:
@@ -224,7 +225,9 @@ def readings(site: Site, folder: Path, name: str) -> list[str]:
 def table_of_a_run(pattern: str, site: Site, folder: Path) -> Case:
     """A table or the record of a finished run."""
     shutil.copytree(site.finished(0), folder)
-    (path,), (other,) = ((f / "results").glob(f"runs/spos-*/{pattern}") for f in (folder, site.finished(1)))
+    # Seeds of one pool share their truth, which would be no damage.
+    elsewhere = site.whole.folder if "truth" in pattern else next(site.finished(1).glob("results/runs/spos-*"))
+    (path,), (other,) = folder.glob(f"results/runs/spos-*/{pattern}"), elsewhere.glob(pattern)
     (intact,) = (site.finished(0) / "results").glob("runs/spos-*")
 
     def problems() -> list[str]:
@@ -526,7 +529,8 @@ def score_table(suffix: str, site: Site, folder: Path) -> Case:
 def record_of_scores(pattern: str, site: Site, folder: Path) -> Case:
     """What `supertau score` wrote."""
     shutil.copytree(site.scored(0), folder)
-    (path,), (other,) = ((f / "results").glob(f"runs/mine-*/{pattern}") for f in (folder, site.scored(1)))
+    elsewhere = site.whole.folder if "truth" in pattern else next(site.scored(1).glob("results/runs/mine-*"))
+    (path,), (other,) = folder.glob(f"results/runs/mine-*/{pattern}"), elsewhere.glob(pattern)
     (intact,) = (site.scored(0) / "results").glob("runs/mine-*")
 
     def problems() -> list[str]:

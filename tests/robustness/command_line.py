@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -37,6 +38,8 @@ class Answer:
             return [f"exit status {self.status} without a word"]
         if "Traceback (most recent call last)" in self.errors + self.output:
             return [f"a traceback is printed: {self.errors.strip().splitlines()[-1]}"]
+        if blamed := re.search(r"failed - \w+(Error|Exception): .*", self.errors):
+            return [f"the method is blamed: {blamed[0]}"]
         return []
 
 
@@ -55,6 +58,8 @@ def supertau(*arguments: str, folder: Path) -> Answer:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("default")
+            for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", kind)  # as Python does, but not pytest
             main()
     except SystemExit as end:
         status = _status(end.code)

@@ -87,7 +87,7 @@ PLANNED: dict[str, Sequence[str]] = {
 }  # fmt: skip
 CARRIED_OUT: dict[str, Sequence[str]] = {
     **TRUTHS, "--pool": tuple(text for text in (*TEXTS, *FILES) if text != "all"), "--set": SETTINGS,
-    "--device": ("", "cpu:7", "cuda", "mps", "meta"), "--restart": (), "--json": (), "--results": FOLDERS,
+    "--device": ("", "cpu:7", "cuda", "mps", "meta"), "--results": FOLDERS,
 }  # fmt: skip
 SPECS: dict[str, Spec] = {
     "run": Spec(("run", "-e", "spos", "--preset", "smoke"), (), TEXTS, PLANNED, 10, ("--device", "tpu")),

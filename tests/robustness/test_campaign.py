@@ -15,20 +15,23 @@ KILLS, DRAWS, LINES = 100, 5, 300
 PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
 TEXT = f"""# What accidents do to results
 
-`make robustness` tries what goes wrong on real machines, counts, and writes this page. `make test` tries a sample of it.
-All draws are made from seed {SEED}; the moments of kills also depend on how fast the machine is.
+`make robustness` tries what goes wrong on real machines, counts, and writes this page; `make test` tries a sample of
+it. All draws are made from seed {SEED}; where in its work a killed run is also depends on the speed of the machine.
 
-**Kills.** A run (preset `smoke`, 60 architectures) is killed by SIGKILL at a random moment between its first event and its
-end, up to {kills.LONGEST_CHAIN} times, and started again until it finishes. Half the runs save a checkpoint after each step,
-half none before training has finished. Right: results can be read after each kill, and the end is that of a run which nobody
-disturbed: the same bytes of scores, truth and curve, the same metrics, the same counts of images, nothing half-written.
+**Kills.** A run (preset `smoke`, 60 architectures) is killed by SIGKILL at a random moment between its first event and
+its end, up to {kills.LONGEST_CHAIN} times, and started again until it finishes. Half the runs save a checkpoint after
+each step, half none before training has finished. Right: results can be read after each kill, and the end is that of a
+run which nobody disturbed: the same bytes of scores, truth and curve, the same metrics, the same counts of images, and
+nothing half-written.
 
-**Damage.** A file is cut in half, emptied, overwritten ({damage.BLOCK} bytes anywhere, {DRAWS} draws), replaced by another of its
-kind, or removed. Right: whatever reads it (report, compare, search, the same command again) ends without a traceback and
-gives no number that is not the run's; and a remedy works, the same command or what the error says, without training where it
-was finished. What the user made has no checksum: it is refused with its name, or counts as what it is now.
+**Damage.** A file is cut in half, emptied, overwritten ({damage.BLOCK} bytes anywhere; {DRAWS} draws), replaced by
+another of its kind, or removed. Right: what reads it (report, compare, search, the same command again) ends without a
+traceback and gives no number that is not the run's; and a remedy works, which is the same command or what the error
+says, without training again where that was finished. What the user made has no checksum: it is refused with its name,
+or counts as what it is now.
 
-**Command lines.** Right: exit status 0, 1 or 2, something said where it is not 0, and no traceback.
+**Command lines.** Drawn from what people and scripts get wrong. Right: exit status 0, 1 or 2, something said where it
+is not 0, and no traceback.
 
 """
 

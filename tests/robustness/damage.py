@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -50,13 +50,15 @@ WAYS: dict[str, Way] = {"cut in half": cut, "emptied": empty, "overwritten": ove
                         "removed": remove}  # fmt: skip
 
 
-def campaign(draws: int, seed: int, folder: Path, tries: int | None = None) -> list[Row]:
+def campaign(
+    draws: int, seed: int, folder: Path, kinds: Sequence[str] = tuple(KINDS), tries: int | None = None
+) -> list[Row]:
     """Damage every kind of file in every way; what is overwritten at random, `draws` times.
 
-    tries: do only so many, spread evenly over kinds and ways.
+    tries: do only so many of them, drawn at random.
     """
     planned = [
-        (kind, way, draw) for kind in KINDS for way in WAYS for draw in range(draws if way == "overwritten" else 1)
+        (kind, way, draw) for kind in kinds for way in WAYS for draw in range(draws if way == "overwritten" else 1)
     ]
     if tries is not None:
         planned = Random(seed).sample(planned, tries)
@@ -69,6 +71,12 @@ def campaign(draws: int, seed: int, folder: Path, tries: int | None = None) -> l
             warnings.simplefilter("ignore")  # that a record is damaged is said as a warning, too
             found, error, strange = attempt(case.problems)
         problems = found if found is not None else [*strange, *([error] if error else [])]
-        rows[kind].count([f"{way}: {problem}" for problem in problems])
+        rows[kind].count([f"{way}: {shortened(problem, case.folder)}" for problem in problems])
         shutil.rmtree(case.folder, ignore_errors=True)
     return list(rows.values())
+
+
+def shortened(problem: str, folder: Path) -> str:
+    """Return a problem in one line, without the folder that it was tried in."""
+    text = " ".join(problem.replace(f"{folder}/", "").split())
+    return text if len(text) < 300 else f"{text[:300]}..."

@@ -18,7 +18,9 @@ from random import Random
 from supertau.benchmarks.config import RunConfig
 from supertau.benchmarks.record import CostInfo
 from supertau.benchmarks.results import load_runs
+from supertau.benchmarks.runs.events import Event
 from supertau.benchmarks.runs.plan import resolve
+from supertau.benchmarks.runs.runner import run
 from supertau.benchmarks.runs.settings import Settings
 
 from .tally import Row
@@ -62,9 +64,9 @@ class Whole:
 def campaign(kills: int, seed: int, folder: Path, methods: Sequence[str] = METHODS) -> list[Row]:
     """Kill each method's runs so many times in all, two processes side by side; return one row per method."""
     rows = {method: Row(PART, method) for method in methods}
+    wholes = {method: undisturbed(method, folder / f"{method}-whole") for method in methods}
+    parts = [(method, part) for part in range(2) for method in methods]
     with ThreadPoolExecutor(2) as pool:
-        wholes = dict(zip(methods, pool.map(lambda m: undisturbed(m, folder / f"{m}-whole"), methods), strict=True))
-        parts = [(method, part) for part in range(2) for method in methods]
         shares = [kills // len(parts) + (number < kills % len(parts)) for number in range(len(parts))]
 
         def share(method: str, part: int, wanted: int) -> list[tuple[int, list[str]]]:
@@ -88,12 +90,12 @@ def configuration(method: str) -> RunConfig:
 
 
 def undisturbed(method: str, folder: Path) -> Whole:
-    """Carry out a run in one go, in a process as those that are killed."""
-    life = live(configuration(method), folder, 0.0)
-    assert life.status == 0, life.errors
-    (run,) = load_runs(folder)
-    tables = {name: (run.folder / name).read_bytes() for name in TABLES}
-    return Whole(tables, run.record.judgements, counters(run.record.cost), life.events)
+    """Carry out a run in one go, in this process."""
+    events: list[Event] = []
+    made = run(configuration(method), Settings(folder, threads=1), events.append)
+    assert made.finished
+    tables = {name: (made.folder / name).read_bytes() for name in TABLES}
+    return Whole(tables, made.record.judgements, counters(made.record.cost), len(events))
 
 
 def chain(method: str, whole: Whole, most: int, random: Random, folder: Path) -> tuple[int, list[str]]:

@@ -30,7 +30,10 @@ from supertau.benchmarks.runs.events import Event
 from supertau.benchmarks.runs.plan import resolve
 from supertau.benchmarks.runs.runner import run
 from supertau.benchmarks.runs.settings import Existing, Settings
+from supertau.benchmarks.standalone.table import make_truth
+from supertau.benchmarks.standalone.training import get_recipe
 from supertau.benchmarks.verbs.score import score
+from supertau.benchmarks.verbs.search import search
 from supertau.search_spaces.errors import SupertauError
 from supertau.search_spaces.spaces import get_space
 
@@ -97,8 +100,6 @@ class Site:
 
     def stopped_search(self, seed: int) -> Path:
         """Return the state of a search that was stopped after its first generation, in a copy of a finished folder."""
-        from supertau.benchmarks.verbs.search import search
-
         folder = self.folder / f"searching-{seed}"
         if not folder.exists():
             shutil.copytree(self.finished(0), folder)
@@ -137,6 +138,13 @@ class Site:
         """Every line that a report of damaged folders may hold."""
         return {line for folder in (self.finished(0), self.finished(1), self.scored(0), self.scored(1))
                 for line in report_of(folder)[1]}  # fmt: skip
+
+    @cached_property
+    def trained(self) -> Path:
+        """A folder with two networks trained stand-alone, and the table of them."""
+        folder = self.folder / "trained"
+        train(folder)
+        return folder
 
     def scored(self, seed: int) -> Path:
         """Return a folder with a table of scores, the record made of it, and a run to compare it with."""
@@ -239,20 +247,20 @@ def table_of_a_run(pattern: str, site: Site, folder: Path) -> Case:
         if any(event.phase is Phase.TRAIN for event in seen):
             found.append("trained again")
         run(spos(truth="cifar100"), settings(folder / "results"))
-        later = next(intact.glob("truth-*.parquet")).name
-        found += differing(made.folder, intact, ("scores.parquet", "truth.parquet", later))
         true, again = read_run(intact), read_run(made.folder)
         assert true is not None
         assert again is not None
         _, error, _ = attempt(again.check)
         if error:
-            found.append(f"the same command does not help, and each further one scores again: {error}")
+            return [*found, f"the same command does not help, and each further one scores again: {error}"]
+        later = next(intact.glob("truth-*.parquet")).name
+        found += differing(made.folder, intact, ("scores.parquet", "truth.parquet", later))
         if not again.metrics.equals(true.metrics):
             found.append("the metrics differ in the end")
         curve, error, strange = attempt(lambda: again.curve)
         # The weights of those moments are gone: a curve that is lost stays so.
         if error or strange or (curve is not None and not curve.equals(true.curve)):
-            found.append(f"the curve is not its own in the end {error}{strange}")
+            found.append(" ".join(["the curve is not its own in the end", error, *strange]).strip())
         return found + report_of(folder)[0]
 
     return Case(folder, path, other, problems)
@@ -327,6 +335,10 @@ def file_of_an_unfinished_run(pattern: str, phase: Phase, done: int, site: Site,
             found += strange + ([f"removing it does not help: {error}"] if error else [])
         if made is None:
             return found
+        if not made.finished:
+            failure = made.record.failure
+            assert failure is not None
+            return [*found, f"the method is blamed: {failure.type}: {failure.message}"]
         made.check()
         found += differing(made.folder, site.whole.folder, ("scores.parquet", "truth.parquet"))
         curve, true = made.curve, site.whole.curve
@@ -373,7 +385,7 @@ def state_of_a_search(site: Site, folder: Path) -> Case:
         if answer.status == 0 and answer.output != expected:
             found.append("the search has another result and does not say so")
         if answer.status:
-            if path.name not in answer.errors:
+            if not found and path.name not in answer.errors:
                 found.append(f"the error does not name the file: {answer.errors.strip()}")
             path.unlink(missing_ok=True)
             if supertau(*SEARCH, folder=folder).output != expected:
@@ -381,6 +393,36 @@ def state_of_a_search(site: Site, folder: Path) -> Case:
         return found
 
     return Case(folder, path, other, problems)
+
+
+# --- stand-alone training -------------------------------------------------------------------------------------------
+def training(site: Site, folder: Path) -> Case:
+    """What one training of `supertau truth train` gave, which the same command goes on from."""
+    shutil.copytree(site.trained, folder)
+    path, other = sorted((folder / "truth").rglob("*-s0.json"))
+
+    def problems() -> list[str]:
+        _, error, found = attempt(lambda: train(folder))
+        if error:
+            if path.name not in error:
+                found.append(f"the error does not name the file: {error}")
+            path.unlink(missing_ok=True)
+            _, error, strange = attempt(lambda: train(folder))
+            found += strange + ([f"removing it does not help: {error}"] if error else [])
+        if not found and _numbers(folder / "table.csv") != _numbers(site.trained / "table.csv"):
+            found.append("the table holds another accuracy and nothing says so")
+        return found
+
+    return Case(folder, path, other, problems)
+
+
+def train(folder: Path) -> None:
+    recipe = get_recipe("micro", "nasbench201", called="tiny", epochs=1)
+    make_truth("nasbench201", recipe, pool="random:2", seeds=1, results=folder, out=folder / "table.csv", workers=1)
+
+
+def _numbers(path: Path) -> list[list[object]]:
+    return pd.read_csv(path, comment="#").to_numpy().tolist()
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -565,6 +607,7 @@ KINDS: dict[str, Kind] = {
     "point of the curve": partial(file_of_an_unfinished_run, "curve/*.npz", Phase.SCORE, 256),
     "result of a search": result_of_a_search,
     "state of a search": state_of_a_search,
+    "stand-alone training": training,
     "decoded images": partial(decoded_images, ".npy"),
     "checksum of decoded images": partial(decoded_images, ".sha256"),
     "ground truth, CSV": partial(truth_table, ".csv"),

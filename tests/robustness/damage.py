@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from .kinds import KINDS, Site, attempt
+from .intact import Site
+from .kinds import KINDS
+from .reading import attempt
 from .tally import Row
 
 PART = "damage"

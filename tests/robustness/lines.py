@@ -17,7 +17,7 @@ from supertau.benchmarks.runs.runner import run
 from supertau.benchmarks.runs.settings import Settings
 
 from .command_line import quote, supertau
-from .kinds import architectures
+from .intact import architectures
 from .tally import Row
 
 PART = "command lines"

@@ -67,10 +67,10 @@ def campaign(
     rows = {kind: Row(PART, kind) for kind, _, _ in planned}
     site = Site(folder)
     for number, (kind, way, draw) in enumerate(planned):
-        case = KINDS[kind](site, folder / f"case-{number}")
-        WAYS[way](case.path, case.other, Random(f"{seed} {kind} {way} {draw}"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a record is damaged is said as a warning, too
+            case = KINDS[kind](site, folder / f"case-{number}")
+            WAYS[way](case.path, case.other, Random(f"{seed} {kind} {way} {draw}"))
             found, error, strange = attempt(case.problems)
         problems = found if found is not None else [*strange, *([error] if error else [])]
         rows[kind].count([f"{way}: {shortened(problem, case.folder)}" for problem in problems])

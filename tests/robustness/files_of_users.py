@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -78,6 +80,8 @@ def truth_table(suffix: str, site: Site, folder: Path) -> Case:
         accuracy = np.random.default_rng(seed).uniform(10, 90, len(texts)).round(2)
         _write(pd.DataFrame({"architecture": texts, "accuracy": accuracy}), folder / f"{name}{suffix}")
     path = folder / f"mine{suffix}"
+    an_hour_ago = time.time() - 3600
+    os.utime(folder / f"other{suffix}", (an_hour_ago, an_hour_ago))  # mv keeps the time of what it moves
     config = resolve("params", preset="smoke", pool=POOL, truth="cifar10", truth_path=str(path))
     first = run(config, settings(folder / "results")).judgement()
     content = path.read_bytes()

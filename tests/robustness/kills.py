@@ -103,11 +103,10 @@ def chain(method: str, whole: Whole, most: int, random: Random, folder: Path) ->
     config, killed, problems, moments = configuration(method), 0, [], []
     # Half the runs save a checkpoint after each step, the others none before training has finished.
     checkpoint_seconds = random.choice((0.0, 3600.0))
-    while killed < most:
-        moment = Moment(random.randint(1, whole.events), random.uniform(0, 0.25))
+    while True:
+        moment = Moment(random.randint(1, whole.events), random.uniform(0, 0.25)) if killed < most else None
         life = live(config, folder, checkpoint_seconds, moment)
-        if life.status != -signal.SIGKILL:  # it had finished by then
-            problems += failed(life)
+        if moment is None or life.status != -signal.SIGKILL:  # it may have finished before its moment
             break
         killed += 1
         moments.append(f"{moment.seconds:.3f} s after event {moment.event}")
@@ -115,7 +114,7 @@ def chain(method: str, whole: Whole, most: int, random: Random, folder: Path) ->
             warnings.simplefilter("always")
             load_runs(folder)
         problems += [f"after the kill: {warning.message}" for warning in caught]
-    problems += failed(live(config, folder, checkpoint_seconds)) or differences(whole, folder)
+    problems += failed(life) or differences(whole, folder)
     where = f"killed {', '.join(moments)}, a checkpoint every {checkpoint_seconds:g} s"
     return killed, [f"{problem} [{where}]" for problem in problems]
 

@@ -15,7 +15,7 @@ KILLS, DRAWS, LINES = 100, 5, 300
 SHORT = (
     "curve of a run", "checkpoint, for a search", "checkpoint, for another pool", "checkpoint, training unfinished",
     "checkpoint, scoring unfinished", "shard of scores", "point of the curve", "state of a search",
-    "stand-alone training",
+    "stand-alone training", "ground truth, CSV", "ground truth, Parquet",
 )  # fmt: skip
 """Kinds of files that fell short when this was written: the sample leaves them out, the campaign does not."""
 PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"

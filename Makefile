@@ -12,7 +12,7 @@ ESTIMATORS ?= spos shifting pinas naov2 close grad_norm=1 snip=1 jacob_cov=1 nas
 # As every run has it (benchmarks/process.py): freed memory stays, instead of being new for each operation.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
 
-.PHONY: leaderboard test lint performance setup clean
+.PHONY: leaderboard test robustness lint performance setup clean
 
 leaderboard: $(VENV)/.installed  ## every estimator on each space of SPACES with embedded images, then the report
 	set -e; for space in $(SPACES); do \
@@ -23,6 +23,9 @@ leaderboard: $(VENV)/.installed  ## every estimator on each space of SPACES with
 # Files in their order, not by their number of tests: those that start many processes come first, and the small ones fill the end.
 test: $(VENV)/.installed-dev lint  ## lint, types, tests
 	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
+robustness: $(VENV)/.installed-dev  ## kills, damaged files, wrong command lines; docs/robustness.md keeps the table
+	$(BIN)/pytest tests/robustness -q -s -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -65,6 +65,10 @@ def remove_parts(folder: Path) -> None:
 def require_writable(folder: Path, needed: int) -> None:
     """Raise SupertauError when a folder cannot be written or has fewer than `needed` bytes free."""
     try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise SupertauError(f"the name of the folder {str(folder)!r} is not UTF-8: choose another one.") from error
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".write-test-"):
             pass

@@ -42,6 +42,7 @@ from supertau.benchmarks.task import Task
 from supertau.estimators.estimator import Budget, Diverged, Estimator
 from supertau.estimators.training.checkpoint import CHECKPOINT, read_checkpoint
 from supertau.estimators.training.processes import ALONE, Processes
+from supertau.search_spaces.cache import digest
 from supertau.search_spaces.errors import DataError, SupertauError
 from supertau.search_spaces.pool import Pool
 from supertau.search_spaces.space import Architecture
@@ -295,9 +296,11 @@ class _Runner:
         if self.estimator.uses_truth:  # its identity holds the truth; a trial that gave scores must not judge them
             return record.judgements[0]
         path = Path(self.config.truth_path) if self.config.truth_path else None
-        if path is not None and (not path.is_file() or path.stat().st_mtime > _seconds(record.finished)):
+        if path is not None and not path.is_file():
             return None
-        return next((j for j in record.judgements if j.asked == self.config.truth_choice), None)
+        now = None if path is None else digest(path, "sha256")
+        asked = [j for j in record.judgements if j.asked == self.config.truth_choice]
+        return next((j for j in asked if now in (None, j.truth.sha256)), None)
 
     def _failed(self, error: Exception) -> Run:
         """Write the record of a failed run, with its message."""
@@ -349,7 +352,3 @@ def select_part(pool: Pool, count: int) -> Sequence[Architecture]:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _seconds(when: str | None) -> float:
-    return 0.0 if when is None else datetime.datetime.fromisoformat(when).timestamp()

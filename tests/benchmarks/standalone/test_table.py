@@ -85,7 +85,16 @@ def test_stopping_keeps_what_is_finished(make, tmp_path, monkeypatch):
         make(pool="random:8", listener=stop)
     notes = list((tmp_path / "truth").glob("*/*.json"))
     assert 1 <= len(notes) < 16
-    assert set(json.loads(notes[0].read_text())) == {"architecture", "accuracy", "seconds", "failed"}
+    stored = set(json.loads(notes[0].read_text()))
+    assert stored == {"architecture", "seed", "recipe", "accuracy", "seconds", "failed", "checksum"}
+
+
+def test_damaged_notes_and_those_of_other_trainings_are_made_again(make, tmp_path):
+    truth, _ = make()
+    first, other, *_ = (tmp_path / "truth").glob("*/*.json")
+    for damage in (b"", b"{", other.read_bytes(), first.read_bytes().replace(b"0", b"1", 1)):
+        first.write_bytes(damage)
+        assert (make()[0].trials == truth.trials).all()
 
 
 def test_a_training_that_diverges_counts_as_a_guess_and_says_so():

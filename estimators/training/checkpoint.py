@@ -54,9 +54,10 @@ def _checksum(content: Any) -> str:
 def _feed(digest: Any, value: Any) -> None:
     """Feed plain data and tensors to a hash: types, names and every byte."""
     if isinstance(value, torch.Tensor):
-        plain = value.detach().cpu().contiguous()
-        digest.update(f"tensor {plain.dtype} {tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
+        # A copy, because a tensor of one number may count as contiguous whatever its stride is.
+        plain = value.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1)
+        digest.update(plain.view(torch.uint8).numpy().data)
     elif isinstance(value, dict):
         digest.update(f"dict {len(value)}".encode())
         for key, member in value.items():

@@ -38,21 +38,22 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
     """Write a dictionary as JSON, with a checksum of it."""
-    write_atomically(path, json.dumps({**value, "checksum": _checksum(value)}))
+    write_atomically(path, json.dumps({**value, "checksum": checksum(value)}))
 
 
 def read_sealed(path: Path, **expected: object) -> dict[str, Any] | None:
     """Return what `write_sealed` wrote; None where there is nothing, or it is damaged or not the `expected` one."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if value.pop("checksum") != _checksum(value):
+        if value.pop("checksum") != checksum(value):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return value if all(value.get(name) == wanted for name, wanted in expected.items()) else None
 
 
-def _checksum(value: dict[str, Any]) -> str:
+def checksum(value: dict[str, Any]) -> str:
+    """Return the sha256 of a JSON-ready dictionary, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

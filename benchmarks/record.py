@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from supertau.benchmarks.config import RunConfig, TruthChoice
+from supertau.benchmarks.files import checksum
 from supertau.search_spaces.errors import DataError
 
 SCHEMA_VERSION = 2
@@ -271,7 +272,7 @@ class Record:
         It ends with a checksum of all the rest, so that an edited or damaged record is not believed.
         """
         values = {"schema_version": SCHEMA_VERSION, **asdict(self)}
-        return json.dumps({**values, "checksum": _checksum(values)}, indent=1, allow_nan=False) + "\n"
+        return json.dumps({**values, "checksum": checksum(values)}, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Record:
@@ -289,7 +290,7 @@ class Record:
                 raise LaterSchema(
                     f"'{where}' has schema version {version}, this supertau reads up to {SCHEMA_VERSION}: upgrade it."
                 )
-            if version >= 2 and values.pop("checksum") != _checksum(values):
+            if version >= 2 and values.pop("checksum") != checksum(values):
                 raise DataError(
                     f"'{where}' was changed after it was written: its checksum is another. Run the same command again "
                     "to make it anew; finished training is kept."
@@ -301,10 +302,6 @@ class Record:
             raise DataError(
                 f"'{where}' is not a record ({error!r}). Run the same command again to make it anew."
             ) from error
-
-
-def _checksum(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _record(plain: dict[str, Any]) -> Record:

@@ -71,7 +71,7 @@ class Run:
     @cached_property
     def curve(self) -> pd.DataFrame | None:
         """Scores of a part of the pool along training, None where training was not watched."""
-        return self._read(CURVE) if (self.folder / CURVE).exists() else None
+        return self._read(CURVE) if CURVE in self.record.files or (self.folder / CURVE).exists() else None
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -93,9 +93,7 @@ class Run:
 
     def check(self) -> None:
         """Read all tables; raise DataError naming the first that is missing, damaged or was changed."""
-        for name in self.record.files:
-            self._read(name)
-        self.scores, self.truth, self.curve  # noqa: B018 - records of schema 1 list no files
+        self.scores, self.truth, self.curve  # noqa: B018 - reading them is the check
 
     def judgement(self, truth: str | None = None) -> Judgement:
         """Return how the scores were judged: by a data set, or by the truth that was asked for (else the first).

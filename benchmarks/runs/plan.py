@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from supertau.benchmarks.config import RunConfig
+from supertau.benchmarks.files import checksum
 from supertau.benchmarks.presets import get_preset
 from supertau.benchmarks.record import pool_digest
 from supertau.estimators.estimator import Estimator
@@ -53,9 +53,9 @@ def identify(config: RunConfig, cls: type[Estimator] | None = None) -> Identity:
     values = config.as_dict()
     if is_file(Path(config.pool)):
         values["pool"] = pool_digest(map(space.format, select(space, config.pool).architectures))
-    if config.truth_path is not None and is_file(Path(config.truth_path)):
-        values["truth_path"] = digest(Path(config.truth_path), "sha256")
     judged = cls.uses_truth or not space.is_listable
+    if judged and config.truth_path is not None and is_file(Path(config.truth_path)):
+        values["truth_path"] = digest(Path(config.truth_path), "sha256")
     scores = _hash(values, LABELS[:1] if judged else LABELS)
     settings = {k: v for k, v in values["estimator_config"].items() if k not in cls.scoring_settings}
     trained = {**values, "estimator_config": settings}
@@ -72,7 +72,7 @@ def _hash(values: Mapping[str, Any], left_out: tuple[str, ...]) -> str:
     # What was not asked for does not count, so that a new option leaves the identity of earlier runs as it was.
     unasked = [k for k in ("truth_split", "truth_epochs") if values[k] is None]
     kept = {k: v for k, v in values.items() if k not in (*left_out, *unasked)}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    return checksum(kept)[:12]
 
 
 def build(config: RunConfig) -> Estimator:

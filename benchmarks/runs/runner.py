@@ -35,7 +35,7 @@ from supertau.benchmarks.runs import environment
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, StopFlag, stop_on_signal
 from supertau.benchmarks.runs.monitor import FollowingMonitor, TrainingMonitor, resume
 from supertau.benchmarks.runs.oracle import oracle_problem
-from supertau.benchmarks.runs.plan import build, identify
+from supertau.benchmarks.runs.plan import Identity, build, identify
 from supertau.benchmarks.runs.settings import Existing, Settings
 from supertau.benchmarks.runs.shards import SHARDS, follow_scoring, score_in_shards
 from supertau.benchmarks.task import Task
@@ -88,7 +88,8 @@ def run(
     first one calls this, and it alone reads and writes records; the others call `follow`.
     """
     listener = listener or (lambda event: None)
-    folder = run_folder(config, settings, estimator)
+    identity = identify(config, type(estimator) if estimator else None)
+    folder = settings.results / RUNS / identity.run_id
     require_writable(folder, BASE_BYTES)
     try:
         with FileLock(folder / ".lock", timeout=settings.lock_seconds), stop_on_signal() as stop:
@@ -96,7 +97,7 @@ def run(
                 for entry in folder.iterdir():
                     if entry.name != ".lock":
                         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            return _Runner(config, settings, folder, listener, stop, processes, estimator).run()
+            return _Runner(config, settings, identity, folder, listener, stop, processes, estimator).run()
     except Timeout as error:
         raise RunBusy(f"another process is working on '{folder}'. Wait for it, or choose another --results.") from error
 
@@ -113,9 +114,9 @@ def follow(config: RunConfig, settings: Settings, processes: Processes) -> None:
     follow_scoring(estimator)
 
 
-def run_folder(config: RunConfig, settings: Settings, estimator: Estimator | None = None) -> Path:
+def run_folder(config: RunConfig, settings: Settings) -> Path:
     """Return where a run keeps what it makes."""
-    return settings.results / RUNS / identify(config, type(estimator) if estimator else None).run_id
+    return settings.results / RUNS / identify(config).run_id
 
 
 class _Runner:
@@ -125,16 +126,16 @@ class _Runner:
         self,
         config: RunConfig,
         settings: Settings,
+        identity: Identity,
         folder: Path,
         listener: Listener,
         stop: StopFlag,
         processes: Processes,
         estimator: Estimator | None,
     ) -> None:
-        self.config, self.settings, self.folder = config, settings, folder
+        self.config, self.settings, self.identity, self.folder = config, settings, identity, folder
         self.listener, self.stop, self.processes = listener, stop, processes
         self.estimator = estimator or build(config)
-        self.identity = identify(config, type(self.estimator))
         self.task = Task.of(config, trust_pickle=settings.trust_pickle)
 
     def run(self) -> Run:

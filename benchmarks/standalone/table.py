@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ import torch
 
 from supertau.benchmarks.execution.local import workers_for
 from supertau.benchmarks.execution.process import library_first
-from supertau.benchmarks.files import read_sealed, require_writable, write_sealed
+from supertau.benchmarks.files import checksum, read_sealed, require_writable, write_sealed
 from supertau.benchmarks.record import Phase
 from supertau.benchmarks.runs.events import Event, Interrupted, Listener, stop_on_signal
 from supertau.benchmarks.standalone.training import Recipe, Trained, images_of, train_alone
@@ -175,7 +174,7 @@ def _one(space: str, recipe: Recipe, architecture: Architecture, seed: int) -> T
 
 
 def _digest(recipe: Recipe) -> str:
-    return hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
+    return checksum(asdict(recipe))[:12]
 
 
 def repeat_limit(truth: GroundTruth) -> float:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from supertau.benchmarks.files import checksum
 from supertau.benchmarks.judging.judge import judge
-from supertau.benchmarks.record import Phase, Record, Role, Status, _checksum, pool_digest, truth_key
+from supertau.benchmarks.record import Phase, Record, Role, Status, pool_digest, truth_key
 from supertau.benchmarks.results import DamagedRecord, Run, latest, load_runs, plain, read_run
 from supertau.benchmarks.runs.plan import identify, resolve
 from supertau.benchmarks.runs.runner import run
@@ -106,7 +107,7 @@ def test_unknown_and_missing_keys_are_refused(old: Path) -> None:
     del stored["checksum"]
 
     def read(values: dict) -> Record:
-        return Record.from_json(json.dumps({**values, "checksum": _checksum(values)}), "here")
+        return Record.from_json(json.dumps({**values, "checksum": checksum(values)}), "here")
 
     read(stored)
     for changed in ({**stored, "surprise": 1}, {k: v for k, v in stored.items() if k != "title"}):
